@@ -1,0 +1,108 @@
+"""The one public scan: checks, masks and resets, the choice of a backend."""
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from aaren.ops.chunked import scan_chunked
+from aaren.ops.parallel import scan_parallel
+from aaren.ops.reference import scan_reference
+from aaren.ops.scan_state import ScanState, check_state, empty
+from aaren.shapes import PaddingMask, Reset, Scores, Values, check_flags
+
+Backend = Callable[[Scores, Values, Scores | None, ScanState], tuple[Values, ScanState]]
+
+BACKENDS: dict[str, Backend] = {
+    "reference": scan_reference,
+    "parallel": scan_parallel,
+    "chunked": scan_chunked,
+}
+"""What runs a scan. Each takes tensors of one dtype, masked tokens as (-inf, 0), resets as infinite decay."""
+
+
+def choose_backend(time: int) -> str:
+    """What `backend="auto"` means: one combination for one token, blocks otherwise."""
+    return "reference" if time == 1 else "chunked"
+
+
+def attention_scan(
+    scores: Scores,
+    values: Values,
+    state: ScanState | None = None,
+    *,
+    decay: Scores | None = None,
+    padding_mask: PaddingMask | None = None,
+    reset: Reset | None = None,
+    backend: str = "auto",
+) -> tuple[Values, ScanState]:
+    """Softmax averages of `values` for every prefix: `outputs[:, t] = Σ_{i≤t} exp(s_i) v_i / Σ_{i≤t} exp(s_i)`.
+
+    Args:
+        scores: log weights of the tokens, per head; any finite number, or -inf for "no weight".
+        values: what is averaged.
+        state: what was seen before, as an earlier call returned it; None = nothing. Never changed.
+        decay: >= 0; before token t is consumed everything older loses `decay[:, t]` in log weight. None = the paper.
+        padding_mask: True = the token does not exist (nor its decay and reset); its output is that of the prefix
+            before it, and 0 if there is none.
+        reset: True = forget everything before consuming this token.
+        backend: a name in `BACKENDS`, or "auto". All of them are the same function.
+
+    Returns:
+        Outputs in the dtype of `values`, and the state after the last token. The sums are kept in the dtype of
+        `state`, which is float32 or wider: give a float64 state to a stream of millions of tokens.
+
+    Raises:
+        ValueError: shapes that do not fit each other, a state narrower than float32, an unknown backend.
+
+    Source: Feng et al. 2024, section 3.2. `decay` and `reset` are extensions (the scan of RWKV-4 has the former).
+    """
+    _check(scores, values, state, decay, padding_mask, reset)
+    if backend != "auto" and backend not in BACKENDS:
+        raise ValueError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {backend!r}")
+
+    if state is None:
+        dtype = torch.promote_types(torch.promote_types(scores.dtype, values.dtype), torch.float32)
+        state = empty((scores.shape[0], scores.shape[2]), values.shape[3], scores.device, dtype)
+    dtype, out_dtype = state.u.dtype, values.dtype
+    scores, values = scores.to(dtype), values.to(dtype)
+    decay = None if decay is None else decay.to(dtype)
+
+    if reset is not None:
+        # To forget is to age without bound, so no backend needs to know of resets.
+        decay = torch.where(reset[..., None], math.inf, torch.zeros_like(scores) if decay is None else decay)
+    if padding_mask is not None:
+        # A masked token is the identity of ⊕ and costs no time. `where`, not a product: 0 · NaN is NaN.
+        dead = padding_mask[..., None]
+        scores = torch.where(dead, -math.inf, scores)
+        values = torch.where(dead[..., None], 0.0, values)
+        decay = None if decay is None else torch.where(dead, 0.0, decay)
+
+    name = choose_backend(scores.shape[1]) if backend == "auto" else backend
+    outputs, state = BACKENDS[name](scores, values, decay, state)
+    return outputs.to(out_dtype), state
+
+
+def _check(
+    scores: Scores,
+    values: Values,
+    state: ScanState | None,
+    decay: Scores | None,
+    padding_mask: PaddingMask | None,
+    reset: Reset | None,
+) -> None:
+    if scores.ndim != 3 or scores.shape[1] < 1:
+        raise ValueError(f"scores must have shape (batch, time >= 1, heads), got {tuple(scores.shape)}")
+    if values.ndim != 4 or values.shape[:3] != scores.shape:
+        raise ValueError(
+            f"values must have shape (*scores.shape, head_dim), got scores {tuple(scores.shape)} and values "
+            f"{tuple(values.shape)}"
+        )
+    if decay is not None and decay.shape != scores.shape:
+        raise ValueError(
+            f"decay must have the shape of scores, {tuple(scores.shape)}, got {tuple(decay.shape)}"
+        )
+    check_flags("padding_mask", padding_mask, scores.shape[:2])
+    check_flags("reset", reset, scores.shape[:2])
+    if state is not None:
+        check_state(state, (scores.shape[0], scores.shape[2]), values.shape[3])

@@ -1,0 +1,24 @@
+"""Shape annotations of the whole package are checked at run time in tests, except in the `compiled` call."""
+
+import os
+
+import hypothesis
+import pytest
+import torch
+
+hypothesis.settings.register_profile("aaren", deadline=None, derandomize=True, max_examples=40)
+hypothesis.settings.load_profile("aaren")
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_root():
+    """The folder of real data, or a visible skip."""
+    root = os.environ.get("AAREN_DATA")
+    if not root:
+        pytest.skip("AAREN_DATA is not set")
+    return root
