@@ -5,8 +5,10 @@
 | B      | batch: independent rows                                  |
 | T      | time: tokens of one call, at least 1                     |
 | H      | heads                                                    |
-| D      | width: `d_model` in layers, `head_dim` beside an `H` axis |
+| D      | width: `d_model` in layers, `head_dim` in ops            |
+| E      | `head_dim` where D is `d_model` already                  |
 | Q      | queries (only in `attend`)                               |
+| S      | slots of a cache                                         |
 
 Axes always stand in the order B T H D. Names of the tensors that travel through the contract
 `y, state = f(x, state=None, *, padding_mask=None, reset=None)`:

@@ -43,9 +43,7 @@ def attend(
     """
     batch, time, heads, head_dim = keys.shape
     if values.shape != keys.shape:
-        raise ValueError(
-            f"values must have the shape of keys, {tuple(keys.shape)}, got {tuple(values.shape)}"
-        )
+        raise ValueError(f"values must have the shape of keys, {tuple(keys.shape)}, got {tuple(values.shape)}")
     if (queries.shape[0], *queries.shape[2:]) != (batch, heads, head_dim):
         raise ValueError(
             f"queries must have shape (batch, queries, heads, head_dim) = ({batch}, any, {heads}, {head_dim}) to fit "

@@ -17,9 +17,7 @@ BLOCK = 64
 """Tokens in a block: work per token grows with it, the Python loop shrinks with it."""
 
 
-def scan_chunked(
-    scores: Scores, values: Values, decay: Scores | None, state: ScanState
-) -> tuple[Values, ScanState]:
+def scan_chunked(scores: Scores, values: Values, decay: Scores | None, state: ScanState) -> tuple[Values, ScanState]:
     outputs = []
     for start in range(0, scores.shape[1], BLOCK):
         block = slice(start, start + BLOCK)
@@ -58,7 +56,5 @@ def _ages(decay: Tensor) -> Tensor:
     give inf - inf after a reset.
     """
     time = decay.shape[-1]
-    later = torch.ones(
-        time, 1 + time, dtype=torch.bool, device=decay.device
-    ).tril()  # reader t, column c: t >= c
+    later = torch.ones(time, 1 + time, dtype=torch.bool, device=decay.device).tril()  # reader t, column c: t >= c
     return torch.where(later, decay[..., None], 0.0).cumsum(dim=-2)

@@ -14,23 +14,15 @@ from aaren.ops.scan_state import ScanState, age, combine, leaf, readout
 from aaren.shapes import Scores, Values
 
 
-def scan_parallel(
-    scores: Scores, values: Values, decay: Scores | None, state: ScanState
-) -> tuple[Values, ScanState]:
+def scan_parallel(scores: Scores, values: Values, decay: Scores | None, state: ScanState) -> tuple[Values, ScanState]:
     # The incoming state is element 0 of the scan, so that the prefixes of the tokens contain it.
     tokens = leaf(scores, values)
-    prefix = ScanState(
-        *(torch.cat([first[:, None], rest], dim=1) for first, rest in zip(state, tokens, strict=True))
-    )
-    ages = (
-        None if decay is None else pad(decay, (0, 0, 1, 0))
-    )  # what each window takes off everything before it
+    prefix = ScanState(*(torch.cat([first[:, None], rest], dim=1) for first, rest in zip(state, tokens, strict=True)))
+    ages = None if decay is None else pad(decay, (0, 0, 1, 0))  # what each window takes off everything before it
 
     offset = 1
     while offset < prefix.m.shape[1]:
-        earlier = ScanState(
-            _delay(prefix.m, offset, -math.inf), _delay(prefix.u, offset), _delay(prefix.w, offset)
-        )
+        earlier = ScanState(_delay(prefix.m, offset, -math.inf), _delay(prefix.u, offset), _delay(prefix.w, offset))
         if ages is not None:
             earlier = age(earlier, ages)
             ages = ages + _delay(ages, offset)

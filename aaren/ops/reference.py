@@ -6,9 +6,7 @@ from aaren.ops.scan_state import ScanState, age, combine, leaf, readout
 from aaren.shapes import Scores, Values
 
 
-def scan_reference(
-    scores: Scores, values: Values, decay: Scores | None, state: ScanState
-) -> tuple[Values, ScanState]:
+def scan_reference(scores: Scores, values: Values, decay: Scores | None, state: ScanState) -> tuple[Values, ScanState]:
     outputs = []
     for t in range(scores.shape[1]):
         if decay is not None:

@@ -99,9 +99,7 @@ def _check(
             f"{tuple(values.shape)}"
         )
     if decay is not None and decay.shape != scores.shape:
-        raise ValueError(
-            f"decay must have the shape of scores, {tuple(scores.shape)}, got {tuple(decay.shape)}"
-        )
+        raise ValueError(f"decay must have the shape of scores, {tuple(scores.shape)}, got {tuple(decay.shape)}")
     check_flags("padding_mask", padding_mask, scores.shape[:2])
     check_flags("reset", reset, scores.shape[:2])
     if state is not None:

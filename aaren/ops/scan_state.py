@@ -1,6 +1,6 @@
 """The idea of the library: softmax attention is a fold of one associative operator.
 
-Paper: Feng et al. 2024, "Attention as an RNN", section 3 (the recurrence of 3.1, the operator of 3.2). The initial state
+Paper: Feng et al. 2024, "Attention as an RNN", section 3 (recurrence in 3.1, operator in 3.2). The initial state
 differs on purpose: the paper starts from m = 0, which gives 0/0 once every score is very negative.
 """
 
@@ -28,9 +28,8 @@ class ScanState(NamedTuple):
 def combine(a: ScanState, b: ScanState) -> ScanState:
     """The operator ⊕: the state of a's tokens followed by b's. Associative, with `empty` as its identity."""
     m = torch.maximum(a.m, b.m).detach()
-    shift = torch.where(
-        m == -math.inf, 0.0, m
-    )  # -inf - -inf would be NaN; any finite shift gives exp(-inf) = 0
+    # -inf - -inf would be NaN; from any finite shift an empty side scales by exp(-inf) = 0.
+    shift = torch.where(m == -math.inf, 0.0, m)
     scale_a, scale_b = torch.exp(a.m - shift), torch.exp(b.m - shift)
     u = a.u * scale_a + b.u * scale_b
     w = a.w * scale_a[..., None] + b.w * scale_b[..., None]

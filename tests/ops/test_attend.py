@@ -1,4 +1,4 @@
-"""Transformer self-attention and Perceiver cross-attention are the RNN `attend`, with the weights of PyTorch's own module."""
+"""A Transformer's self-attention and a Perceiver's cross-attention are the RNN `attend`, with PyTorch's own weights."""
 
 import pytest
 import torch
@@ -46,9 +46,7 @@ def test_causal_self_attention_token_by_token(attention):
     causal = nn.Transformer.generate_square_subsequent_mask(9, dtype=torch.float64)
     expected, _ = attention(x, x, x, attn_mask=causal)
     queries, keys, values = project(attention, x, x)
-    outputs = [
-        attend(queries[:, t : t + 1], keys[:, : t + 1], values[:, : t + 1], block=1)[0] for t in range(9)
-    ]
+    outputs = [attend(queries[:, t : t + 1], keys[:, : t + 1], values[:, : t + 1], block=1)[0] for t in range(9)]
     assert_close(attention.out_proj(torch.cat(outputs, dim=1).flatten(-2)), expected, rtol=1e-6, atol=1e-6)
 
 
@@ -60,8 +58,8 @@ def test_cross_attention_of_a_perceiver(attention, block):
     )
     expected, _ = attention(latents, context, context)
     queries, keys, values = project(attention, latents, context)
-    state = None
-    for t in range(30):  # a context that arrives one token at a time
+    y, state = attend(queries, keys[:, :1], values[:, :1])
+    for t in range(1, 30):  # a context that arrives one token at a time
         y, state = attend(queries, keys[:, t : t + 1], values[:, t : t + 1], state, block=block)
     assert_close(attention.out_proj(y.flatten(-2)), expected, rtol=1e-6, atol=1e-6)
 

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -11,7 +12,7 @@ from aaren.ops import scan_state
 from aaren.ops.scan import BACKENDS, attention_scan, choose_backend
 from aaren.ops.scan_state import ScanState
 
-EXACT = {"rtol": 1e-9, "atol": 1e-9}  # float64: rounding only
+EXACT = 1e-9  # float64: rounding only
 
 
 def run(case: Case, backend: str):
@@ -28,7 +29,7 @@ def run(case: Case, backend: str):
 
 def slices(case: Case, cuts: list[int]) -> list[slice]:
     edges = [0, *sorted(cuts), case.scores.shape[1]]
-    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
 
 
 def run_in_pieces(case: Case, backend: str, cuts: list[int]):
@@ -49,15 +50,13 @@ def run_in_pieces(case: Case, backend: str, cuts: list[int]):
 
 def check_against_oracle(case: Case, outputs, state, tolerance=EXACT):
     expected, expected_state = softmax_of_every_prefix(case)
-    assert_close(outputs, expected, **tolerance)
-    assert_close(state, expected_state, **tolerance)
+    assert_close(outputs, expected, rtol=tolerance, atol=tolerance)
+    assert_close(state, expected_state, rtol=tolerance, atol=tolerance)
     got = gradients(case, outputs, state)
     want = gradients(case, expected, expected_state)
     for name, g, w in zip(("scores", "values", "decay", "m", "u", "w"), got, want, strict=True):
         scale = max(1.0, w.abs().max().item())
-        assert_close(
-            g / scale, w / scale, msg=lambda text, name=name: f"gradient into {name}: {text}", **tolerance
-        )
+        assert_close(g / scale, w / scale, rtol=tolerance, atol=tolerance, msg=lambda text, n=name: f"into {n}: {text}")
 
 
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
@@ -127,8 +126,12 @@ def test_token_by_token(backend):
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 def test_backend_matches_reference_in_float32(backend):
     case = make_case(5, time=130)
-    single = Case(*(x.float() if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in case))
-    single = single._replace(state=ScanState(*(x.float() for x in case.state)))
+    single = case._replace(
+        scores=case.scores.float(),
+        values=case.values.float(),
+        decay=case.decay.float(),
+        state=ScanState(*(x.float() for x in case.state)),
+    )
     outputs, state = run(single, backend)
     expected, expected_state = run(case, "reference")
     assert outputs.dtype == torch.float32
@@ -141,9 +144,7 @@ def test_gradcheck(backend):
     case = make_case(6, batch=1, time=5, heads=1, head_dim=2)
 
     def averages(scores, values, decay, m, u, w):
-        y, state = run(
-            case._replace(scores=scores, values=values, decay=decay, state=ScanState(m, u, w)), backend
-        )
+        y, state = run(case._replace(scores=scores, values=values, decay=decay, state=ScanState(m, u, w)), backend)
         return y, state.w / state.u[..., None]
 
     assert torch.autograd.gradcheck(averages, case.inputs())
@@ -165,9 +166,7 @@ def test_what_stands_under_the_mask_does_not_matter(backend, rubbish):
     assert torch.equal(outputs, dirty_outputs)
     for a, b in zip(state, dirty_state, strict=True):
         assert torch.equal(a, b)
-    for a, b in zip(
-        gradients(case, outputs, state), gradients(dirty, dirty_outputs, dirty_state), strict=True
-    ):
+    for a, b in zip(gradients(case, outputs, state), gradients(dirty, dirty_outputs, dirty_state), strict=True):
         assert torch.equal(a, b)
     assert torch.isfinite(dirty_outputs).all()
 
@@ -187,9 +186,7 @@ def test_half_precision_accumulates_in_float32(backend):
 def test_dtype_of_the_state_decides(backend):
     case = make_case(9, time=70)
     scores, values = case.scores.detach().float(), case.values.detach().float()
-    outputs, state = attention_scan(
-        scores, values, scan_state.empty((2, 2), 3, dtype=torch.float64), backend=backend
-    )
+    outputs, state = attention_scan(scores, values, scan_state.empty((2, 2), 3, dtype=torch.float64), backend=backend)
     exact, exact_state = attention_scan(scores.double(), values.double(), backend=backend)
     assert outputs.dtype == torch.float32
     for a, b in zip(state, exact_state, strict=True):
@@ -211,7 +208,7 @@ def test_auto_is_a_backend():
     case = make_case(11, time=20)
     outputs, _ = attention_scan(case.scores, case.values)
     expected, _ = attention_scan(case.scores, case.values, backend="reference")
-    assert_close(outputs, expected, **EXACT)
+    assert_close(outputs, expected, rtol=EXACT, atol=EXACT)
 
 
 @pytest.mark.unchecked

@@ -1,0 +1,59 @@
+"""Positions as a layer: what a model knows of how many tokens it has seen is part of its state."""
+
+import math
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from aaren.layers.protocol import accept
+from aaren.shapes import PaddingMask, Reset, Tokens
+
+
+class Positions(nn.Module):
+    """Adds a sinusoid of the token's position to it. State: tokens seen per row, which padding does not advance and a
+    reset zeroes.
+
+    Periods run geometrically from 2π to 10,000·2π tokens as in Vaswani et al. 2017, but rounded to whole numbers, so
+    that the phase is `position mod period`, exact in float32 at any position of an endless stream.
+    """
+
+    constant_state = True
+    compilable = True
+    uses_elapsed = False
+
+    periods: Tensor
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.d_model = d_model
+        pairs = torch.arange((d_model + 1) // 2, dtype=torch.float64)
+        periods = (2 * math.pi * 10_000 ** (2 * pairs / d_model)).round().long()
+        self.register_buffer("periods", periods, persistent=False)
+
+    def initial_state(
+        self, batch_size: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Int[Tensor, "B"]:
+        return torch.zeros(batch_size, dtype=torch.long, device=device or self.periods.device)
+
+    def forward(
+        self,
+        x: Tokens,
+        state: Int[Tensor, "B"] | None = None,
+        *,
+        padding_mask: PaddingMask | None = None,
+        reset: Reset | None = None,
+    ) -> tuple[Tokens, Int[Tensor, "B"]]:
+        x = accept(x, self.d_model, padding_mask, reset)
+        if state is None:
+            state = self.initial_state(x.shape[0], x.device)
+        live = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if padding_mask is None else ~padding_mask
+        seen = state[:, None] + live.cumsum(dim=1)  # this token included
+        if reset is not None:
+            # Count from the latest reset: `seen` only grows, so the latest is the largest.
+            before = torch.where(reset & live, seen - 1, 0)
+            seen = seen - before.cummax(dim=1).values
+        position = (seen - 1).clamp(min=0)  # a masked first token stands before position 0
+        phase = 2 * math.pi * (position[..., None] % self.periods) / self.periods
+        waves = torch.stack([phase.sin(), phase.cos()], dim=-1).flatten(-2)[..., : self.d_model]
+        return x + waves.to(x.dtype), seen[:, -1]
