@@ -1,74 +1,36 @@
-"""Files of tensors: safetensors with a kind, a version and a checksum, written whole or not at all."""
+"""Files written whole or not at all."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor
 
-VERSION = "1"
-
-
-def fingerprint(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> str:
-    """SHA-256 of names, dtypes, shapes and contents (and of metadata): equal exactly when all of these are."""
-    digest = hashlib.sha256(repr(sorted((metadata or {}).items())).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def write_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Writes a safetensors file. Raises OSError (full or read-only folder), leaving any older file as it was."""
-    metadata = {"kind": kind, "version": VERSION, **metadata}
-    metadata["checksum"] = fingerprint(tensors, metadata)
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_bytes(path, safetensors.torch.save(plain, metadata))
-
-
-def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a file that `write_tensors` wrote.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no such file, of another kind or version, truncated or altered.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{kind} file must exist, got {str(path)!r}")
+def write_folder(folder: str | Path, contents: Mapping[str, bytes]) -> None:
+    """Makes `folder` if need be and puts the files into it; none unless all could be written. Raises OSError."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = {name: folder / f".{name}.{os.getpid()}.tmp" for name in contents}
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except safetensors.SafetensorError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{str(path)!r} must be a whole safetensors file, got one that cannot be read ({reason})"
-        ) from None
-    if metadata.get("kind") != kind or metadata.get("version") != VERSION:
-        got = f"kind {metadata.get('kind')!r}, version {metadata.get('version')!r}"
-        raise ValueError(f"{str(path)!r} must be a file of kind {kind!r}, version {VERSION!r}, got {got}")
-    checksum = metadata.pop("checksum", None)
-    if checksum != fingerprint(tensors, metadata):
-        raise ValueError(f"{str(path)!r} must be as it was written, got contents that do not match their checksum")
-    return tensors, metadata
+        for name, content in contents.items():
+            _write_through(temporary[name], content)
+        for name, path in temporary.items():
+            path.replace(folder / name)
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Puts `content` at `path` in one step. Raises OSError, leaving any older file as it was."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _write_through(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def check_writable(folder: Path) -> None:
+    """Makes `folder` if need be. Raises OSError unless a file can be written there, so that it is known beforehand."""
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        write_folder(folder, {".writable": b"?"})
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise OSError(f"folder for results must be writable, got {str(folder)!r} ({error.strerror})") from None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from aaren.files import read_tensors, write_tensors
+from aaren.tensor_files import read_tensors, write_tensors
 
 State = Any
 

@@ -1,0 +1,152 @@
+"""Measurements: what a run cost, what a streamed token costs, and layers side by side."""
+
+import itertools
+import json
+import platform
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import aaren
+from aaren.files import write_folder
+from aaren.stream import Stream
+
+MARKS = (100, 1_000, 10_000)
+"""Streamed tokens after which cost is read."""
+
+
+def environment() -> dict[str, Any]:
+    """What a number must be read with: commit, versions, machine, date."""
+    return {
+        "commit": commit(),
+        "aaren": aaren.__version__,
+        "torch": version("torch"),
+        "python": platform.python_version(),
+        "processor": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def commit() -> str:
+    """The commit of the source checkout, with a + if it was changed since; the version for an installed package."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return f"v{aaren.__version__}"
+    git = ["git", "-C", str(root)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+        changed = subprocess.run([*git, "status", "--porcelain", "aaren"], capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return f"v{aaren.__version__}"
+    return head.strip() + ("+" if changed else "")
+
+
+class Cost:
+    """Context that measures the time and the peak of extra memory of what runs inside it.
+
+    The peak is the process's highest resident size less the size at the start, so only the first use in a process means
+    much: `compare` gives every cell a process of its own.
+    """
+
+    seconds: float
+    peak_bytes: int
+
+    def __enter__(self) -> "Cost":
+        self._start = time.perf_counter()
+        self._before = _resident_bytes()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.seconds = time.perf_counter() - self._start
+        self.peak_bytes = max(_peak_bytes() - self._before, 0)
+
+
+def _peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _resident_bytes() -> int:
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else _peak_bytes()
+
+
+def measure_stream(stream: Stream, tokens: Tensor, total: int = MARKS[-1]) -> list[dict[str, float]]:
+    """Pushes `tokens` (time, width), over and over, until `total` have been pushed.
+
+    Returns:
+        At about 60 places, the marks among them: tokens so far, seconds so far, median microseconds of a token since the
+        previous place (at most the last 100), bytes of the state.
+    """
+    places = {round(total ** (k / 30)) for k in range(31)} | {total * k // 30 for k in range(1, 31)}
+    places |= {mark for mark in MARKS if mark <= total}
+    for token in tokens[:20]:  # the first calls of a process allocate
+        stream.push(token)
+    stream.reset()
+    readings, recent, seconds = [], [], 0.0
+    for count, token in enumerate(itertools.islice(itertools.cycle(tokens), total), start=1):
+        start = time.perf_counter()
+        stream.push(token)
+        took = time.perf_counter() - start
+        seconds += took
+        recent.append(took)
+        if count in places:
+            typical = sorted(recent[-100:])[len(recent[-100:]) // 2]
+            readings.append(
+                {"tokens": count, "seconds": seconds, "token_us": 1e6 * typical, "state_bytes": stream.nbytes}
+            )
+            recent = []
+    return readings
+
+
+def run_cells(
+    cells: Sequence[tuple[Sequence[str], dict[str, Any], Path]], say: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
+    """Results of cells, each an `aaren` command in a process of its own that writes `result.json` into its folder.
+
+    A cell whose result is there already, made by this commit with its settings, is not run again; one that was
+    interrupted goes on from its checkpoint.
+
+    Args:
+        cells: arguments of `aaren`, settings that the result must agree with, folder.
+        say: told which cell runs.
+
+    Raises:
+        ChildProcessError: a cell failed (it has said why on standard error).
+    """
+    for number, (arguments, settings, folder) in enumerate(cells, start=1):
+        wanted = settings | {"commit": commit()}
+        result = _read_result(folder)
+        done = result is not None and all(result.get(name) == value for name, value in wanted.items())
+        command = " ".join(arguments)
+        say(f"cell {number} of {len(cells)}: aaren {command}{' (done before)' if done else ''}")
+        if not done:
+            code = subprocess.run([sys.executable, "-m", "aaren", *arguments]).returncode
+            if code in (130, -signal.SIGINT):
+                raise KeyboardInterrupt
+            result = _read_result(folder)
+            if code or result is None:
+                raise ChildProcessError(f"cell must succeed, got exit status {code} from: aaren {command}")
+        assert result is not None
+        yield result
+
+
+def _read_result(folder: Path) -> dict[str, Any] | None:
+    file = folder / "result.json"
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def write_json_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Writes a file of one JSON object a line, whole or not at all."""
+    write_folder(path.parent, {path.name: "".join(json.dumps(record) + "\n" for record in records).encode()})

@@ -1,0 +1,275 @@
+"""The command `aaren`: a frozen dataclass a command, help from its docstrings, modules loaded when it runs."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TextIO
+
+import tyro
+
+from aaren.files import check_writable
+
+Preset = Literal["small", "paper"]
+
+
+@dataclass(frozen=True)
+class Classify:
+    """Train a classifier on a data set's training part and measure it on its test part, once.
+
+    The model is selected on a validation part cut from the training part. Writes OUT/model (for `aaren stream` and
+    `Classifier.load`) and OUT/result.json. Interrupted with Ctrl-C, the same command goes on where it was.
+
+    Example: aaren classify --data JapaneseVowels --layer aaren --out results/vowels
+    """
+
+    data: str
+    """name in the UEA or UCR archive, or a folder with one *_TRAIN.ts and one *_TEST.ts"""
+    out: Path
+    """folder for results"""
+    layer: str = "aaren"
+    """aaren, aaren_decay, attention, gru or lstm"""
+    preset: Preset = "small"
+    """size and training: small (a minute on one core) or paper (the published sizes)"""
+    seed: int = 0
+    """of weights, validation part, batches and dropout"""
+
+    def run(self) -> None:
+        from rich import print as say
+
+        from aaren.bench import Cost, environment
+        from aaren.data.labelled import load_labelled
+        from aaren.files import write_folder
+        from aaren.layers.table import find_layer
+        from aaren.tasks.classify import PRESETS, Classifier
+
+        find_layer(self.layer)
+        check_writable(self.out)
+        train, test = load_labelled(self.data, "train"), load_labelled(self.data, "test")
+        checkpoint = self.out / "checkpoint.safetensors"
+        classifier = Classifier(
+            self.layer, seed=self.seed, checkpoint=checkpoint, progress=True, **PRESETS[self.preset]
+        )
+        with Cost() as cost:
+            classifier.fit(train.cases, train.labels)
+        accuracy = float(classifier.score(test.cases, test.labels))
+        classifier.save(self.out / "model")
+        result = self.settings() | {
+            "accuracy": accuracy,
+            "validation_accuracy": classifier.validation_accuracy_,
+            "parameters": sum(p.numel() for p in classifier.model_.parameters()),
+            "updates": classifier.training_.updates,
+            "best_update": classifier.training_.best_update,
+            "train_seconds": cost.seconds,
+            "peak_memory_bytes": cost.peak_bytes,
+            **environment(),
+        }
+        write_folder(self.out, {"result.json": json.dumps(result, indent=2).encode()})
+        say(
+            f"{self.layer} on {self.data}, preset {self.preset}, seed {self.seed}: test accuracy {accuracy:.3f} "
+            f"(validation {classifier.validation_accuracy_:.3f}), {result['parameters']:,} parameters, "
+            f"{result['updates']} updates in {cost.seconds:.1f} s"
+        )
+
+    def arguments(self) -> list[str]:
+        """This command as typed."""
+        return ["classify", *(word for name, value in asdict(self).items() for word in (f"--{name}", str(value)))]
+
+    def settings(self) -> dict[str, Any]:
+        """What a result must agree with to be this command's."""
+        return {"task": "classify"} | {n: v for n, v in asdict(self).items() if n != "out"}
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train several layers with the same recipe and print one table.
+
+    A cell is a layer and a seed; each runs in a process of its own, and finished cells are not run again. Then one
+    model of each layer streams 10,000 samples. Writes OUT/results.jsonl, OUT/table.md and OUT/streaming.png (state
+    memory and cumulative time against tokens).
+
+    Example: aaren compare classify --data JapaneseVowels --layers aaren attention gru --seeds 3
+    """
+
+    task: tyro.conf.Positional[Literal["classify"]]
+    """what the layers are compared at"""
+    data: str
+    """name in the UEA or UCR archive, or a folder with one *_TRAIN.ts and one *_TEST.ts"""
+    layers: tuple[str, ...] = ("aaren", "attention", "gru")
+    """layers to compare"""
+    seeds: int = 3
+    """runs of each layer, with seeds 0, 1, ..."""
+    preset: Preset = "small"
+    """size and training, the same for every layer"""
+    out: Path | None = None
+    """folder for results; by default results/compare-TASK-DATA"""
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from aaren.bench import MARKS, environment, measure_stream, run_cells, write_json_lines
+        from aaren.data.labelled import load_labelled
+        from aaren.files import write_folder
+        from aaren.layers.table import find_layer
+        from aaren.report import comparison_rows, markdown_table, rich_table, streaming_figure
+        from aaren.tasks.classify import Classifier
+
+        for layer in self.layers:
+            find_layer(layer)
+        if self.seeds < 1 or not self.layers:
+            raise ValueError(f"seeds and layers must be at least one, got {self.seeds} and {len(self.layers)}")
+        out = self.out or Path("results") / f"compare-{self.task}-{Path(self.data).name}"
+        check_writable(out)
+        test = load_labelled(self.data, "test")
+
+        errors = Console(stderr=True)
+        cells = [
+            Classify(self.data, out / "cells" / f"{layer}-{seed}", layer, self.preset, seed)
+            for seed in range(self.seeds)
+            for layer in dict.fromkeys(self.layers)
+        ]
+        results = []
+        for result in run_cells([(cell.arguments(), cell.settings(), cell.out) for cell in cells], errors.print):
+            results.append(result)
+            write_json_lines(out / "results.jsonl", results)
+
+        import numpy as np
+        import torch
+
+        samples = torch.from_numpy(np.concatenate(test.cases, axis=1).T)
+        streams = []
+        for layer in dict.fromkeys(self.layers):
+            errors.print(f"streaming {MARKS[-1]:,} samples through {layer}")
+            stream = Classifier.load(out / "cells" / f"{layer}-0" / "model").stream()
+            readings = measure_stream(stream, samples)
+            streams.append({"task": "stream", "data": self.data, "layer": layer, "readings": readings, **environment()})
+        write_json_lines(out / "results.jsonl", results + streams)
+
+        rows = comparison_rows(results, streams, MARKS)
+        write_folder(out, {"table.md": markdown_table(rows).encode()})
+        title = f"{self.data}, preset {self.preset}, {self.seeds} seeds: mean ± std"
+        streaming_figure(streams, out / "streaming.png", f"streaming a {self.data} model, preset {self.preset}")
+        Console(width=max(Console().width, 150)).print(rich_table(rows, title))
+        errors.print(f"written: {out / 'results.jsonl'}, {out / 'table.md'}, {out / 'streaming.png'}")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Feed samples to a saved model one at a time and print the class probabilities after each.
+
+    Samples come as JSON lines, a list of numbers each, from standard input or a file; with --keyed they are
+    {"key": K, "x": [...]}, one of many streams; with --data and --case they are a case of a data set's test part.
+    Answers go to standard output, a JSON line each.
+
+    Example: aaren stream results/vowels/model --data JapaneseVowels --case 0 --show bars
+    """
+
+    model: tyro.conf.Positional[Path]
+    """folder that `aaren classify` wrote: OUT/model"""
+    input: Path | None = None
+    """file of samples; by default standard input"""
+    data: str | None = None
+    """data set from whose test part a case is streamed"""
+    case: int = 0
+    """number of that case"""
+    keyed: bool = False
+    """each line names its stream"""
+    restore: Path | None = None
+    """snapshot to go on from"""
+    snapshot: Path | None = None
+    """where to leave a snapshot at the end, also after an error or Ctrl-C"""
+    show: Literal["json", "bars"] = "json"
+    """json for programs, bars for people"""
+
+    def run(self) -> None:
+        from aaren.tasks.classify import Classifier
+
+        classifier = Classifier.load(self.model)
+        names = [str(name) for name in classifier.classes_]
+        single, many = classifier.stream(), classifier.keyed_stream()
+        stream = many if self.keyed else single
+        if self.restore is not None:
+            stream.restore(self.restore)
+        if self.snapshot is not None:
+            check_writable(self.snapshot.parent)
+        try:
+            for number, (key, x) in enumerate(self._samples(), start=1):
+                try:
+                    y = many.push({key: x})[key] if self.keyed else single.push(x)
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f"sample {number}: {error}") from None
+                self._print(number, key, dict(zip(names, y.tolist(), strict=True)))
+        finally:
+            if self.snapshot is not None:
+                stream.snapshot(self.snapshot)
+
+    def _samples(self) -> Iterator[tuple[Any, Any]]:
+        """Key (None without --keyed) and sample, one by one."""
+        if self.data is not None:
+            from aaren.data.labelled import load_labelled
+
+            test = load_labelled(self.data, "test")
+            if not 0 <= self.case < len(test.cases):
+                raise ValueError(f"case must be below {len(test.cases)}, the cases of the test part, got {self.case}")
+            sys.stderr.write(f"case {self.case} of {self.data}, class {test.labels[self.case]}\n")
+            yield from ((self.case if self.keyed else None, sample) for sample in test.cases[self.case].T)
+            return
+        lines: TextIO = sys.stdin if self.input is None else self.input.open()
+        with lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    value = json.loads(line)
+                    yield (value["key"], value["x"]) if self.keyed else (None, value)
+                except (KeyError, TypeError, ValueError):
+                    form = '{"key": K, "x": [...]}' if self.keyed else "a list of numbers"
+                    raise ValueError(f"line {number} must be {form} in JSON, got {line.strip()[:60]!r}") from None
+
+    def _print(self, number: int, key: Any, probabilities: dict[str, float]) -> None:
+        ranked = sorted(probabilities, key=lambda name: -probabilities[name])
+        if self.show == "bars":
+            shares = "   ".join(
+                f"{name} {'█' * round(20 * probabilities[name]) or '▏':<20} {probabilities[name]:.2f}"
+                for name in ranked[:3]
+            )
+            print(f"{number:>5}{'' if key is None else f' {key}'}  class {shares}", flush=True)
+        else:
+            named = {} if key is None else {"key": key}
+            print(
+                json.dumps({"sample": number, **named, "class": ranked[0], "probabilities": probabilities}), flush=True
+            )
+
+
+Command = (
+    Annotated[Classify, tyro.conf.subcommand("classify")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Stream, tyro.conf.subcommand("stream")]
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command. Bad input ends in one line on standard error and exit status 2, Ctrl-C in 130."""
+    command: Any = tyro.cli(
+        Command,  # pyright: ignore[reportArgumentType]
+        prog="aaren",
+        description="Sequence models that train in parallel and stream in constant memory.",
+        args=arguments,
+    )
+    try:
+        command.run()
+    except KeyboardInterrupt:
+        print("aaren: interrupted; run the same command again to go on", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the answers has left: nothing to say
+    except (ValueError, FloatingPointError, OSError, ImportError) as error:
+        print(f"aaren: error: {_one_line(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return " ".join(str(error).split())

@@ -1,0 +1,187 @@
+"""Labelled sequences: checks, the UEA archive's `.ts` files through aeon, batches. Knows no model."""
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from aaren.extras import require
+from aaren.shapes import PaddingMask
+
+
+class LabelledSequences(NamedTuple):
+    """Cases (channels, time_i), which may differ in length, and a label for each."""
+
+    cases: list[np.ndarray]
+    labels: np.ndarray
+
+
+class LabelledBatch(NamedTuple):
+    """Cases with time before channels, padded at the end to the longest."""
+
+    x: Float[Tensor, "B T C"]
+    padding_mask: PaddingMask
+    target: Int[Tensor, "B"]
+
+    def to(self, device: torch.device) -> "LabelledBatch":
+        return LabelledBatch(*(x.to(device) for x in self))
+
+
+def check_cases(X: Any, channels: int | None = None) -> list[np.ndarray]:
+    """X as a list of float32 arrays (channels, time_i).
+
+    Args:
+        X: array (cases, channels, time), or a sequence of arrays (channels, time_i): the convention of aeon.
+        channels: how many there must be; None = as many as the first case has.
+
+    Raises:
+        ValueError: no cases, another shape, unequal numbers of channels, NaN or infinity (naming case and channel).
+    """
+    if isinstance(X, np.ndarray) and X.dtype != object and X.ndim != 3:
+        raise ValueError(f"X must have shape (cases, channels, time), got {X.shape}")
+    if not isinstance(X, Sequence | np.ndarray) or isinstance(X, str):
+        raise ValueError(f"X must be an array or a list of arrays (channels, time), got {type(X).__name__}")
+    if len(X) == 0:
+        raise ValueError("X must have at least one case, got none")
+    cases = []
+    for number, case in enumerate(X):
+        try:
+            case = np.asarray(case, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise ValueError(f"X must hold numbers, got something else in case {number}") from None
+        if case.ndim != 2 or case.shape[1] < 1:
+            raise ValueError(f"X must have cases of shape (channels, time >= 1), got {case.shape} in case {number}")
+        channels = channels or case.shape[0]
+        if case.shape[0] != channels:
+            raise ValueError(f"X must have {channels} channels in every case, got {case.shape[0]} in case {number}")
+        bad = np.argwhere(~np.isfinite(case))
+        if len(bad):
+            channel, time = bad[0]
+            raise ValueError(
+                f"X must be finite, got {case[channel, time]} in case {number}, channel {channel}, time {time}"
+            )
+        cases.append(case)
+    return cases
+
+
+def check_labels(y: Any, cases: Sequence[np.ndarray]) -> np.ndarray:
+    """y as an array with a label for each case. Raises ValueError on another length or fewer than two classes."""
+    labels = np.asarray(y)
+    if labels.ndim != 1 or len(labels) != len(cases):
+        raise ValueError(f"y must have one label for each of the {len(cases)} cases, got shape {labels.shape}")
+    if len(classes := np.unique(labels)) < 2:
+        raise ValueError(f"y must have at least two classes, got only {classes[0]!r}")
+    return labels
+
+
+def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of a training and a validation part; about `fraction` of each class in the latter, never all of it.
+
+    Raises:
+        ValueError: no class can spare a case.
+    """
+    random = np.random.default_rng(seed)
+    held = []
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
+        spare = len(members) - 1
+        held.extend(members[: min(spare, max(round(fraction * len(members)), 1))])
+    if not held:
+        raise ValueError(
+            f"y must have a class with two cases to hold one out for validation, got {len(labels)} classes"
+        )
+    return np.setdiff1d(np.arange(len(labels)), held), np.sort(held)
+
+
+def collate(cases: Sequence[np.ndarray], target: Sequence[int] | np.ndarray) -> LabelledBatch:
+    """A batch of cases of any lengths."""
+    longest = max(case.shape[1] for case in cases)
+    x = np.zeros((len(cases), longest, cases[0].shape[0]), dtype=np.float32)
+    mask = np.ones((len(cases), longest), dtype=bool)
+    for row, case in enumerate(cases):
+        x[row, : case.shape[1]] = case.T
+        mask[row, : case.shape[1]] = False
+    return LabelledBatch(torch.from_numpy(x), torch.from_numpy(mask), torch.as_tensor(np.asarray(target)))
+
+
+def load_labelled(data: str | Path, split: str) -> LabelledSequences:
+    """The "train" or "test" part of a data set.
+
+    Args:
+        data: a name in the UEA or UCR archive, or a folder with one `NAME_TRAIN.ts` and `NAME_TEST.ts`. A name is
+            looked up under `classification/` in the folder $AAREN_DATA, among the sets that ship with aeon, in the
+            user's cache, and downloaded by aeon last.
+        split: "train" or "test".
+
+    Raises:
+        FileNotFoundError: no such folder, or a set that could not be found or downloaded (names the places looked at).
+        ImportError: aeon is not installed.
+        ValueError: an unknown name (before any network access; names near ones), or an unreadable file.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    if Path(data).is_dir():
+        return _read(_only_file(Path(data), split))
+    if len(Path(data).parts) != 1 or Path(data).suffix:
+        raise FileNotFoundError(f"data must be a data set's name or an existing folder of .ts files, got {str(data)!r}")
+    name = str(data)
+    check_name(name)
+    places = [Path(require("aeon.datasets", "tasks").__file__).parent / "data" / name, _cache() / name]
+    if os.environ.get("AAREN_DATA"):
+        places.insert(0, Path(os.environ["AAREN_DATA"]) / "classification" / name)
+    for place in places:
+        file = place / f"{name}_{split.upper()}.ts"
+        if file.is_file():
+            return _read(file)
+    try:
+        _cache().mkdir(parents=True, exist_ok=True)
+        require("aeon.datasets", "tasks").load_classification(name, split=split, extract_path=str(_cache()))
+    except Exception as error:
+        looked = ", ".join(str(place) for place in places)
+        raise FileNotFoundError(
+            f"data set {name!r} must be at hand or downloadable, got none in {looked} and no download ({_first(error)})"
+        ) from None
+    return _read(_cache() / name / f"{name}_{split.upper()}.ts")
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError on a name that is in neither archive, with names near it."""
+    archives = require("aeon.datasets.tsc_datasets", "tasks")
+    known = sorted({*archives.multivariate, *archives.univariate})
+    if name not in known:
+        lower = {candidate.lower(): candidate for candidate in known}
+        near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3)]
+        hint = f"did you mean {', '.join(near)}?" if near else "see timeseriesclassification.com for names"
+        raise ValueError(f"data must be the name of a UEA or UCR data set or a folder, got {name!r}; {hint}")
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "aaren" / "classification"
+
+
+def _only_file(folder: Path, split: str) -> Path:
+    files = sorted(folder.glob(f"*_{split.upper()}.ts"))
+    if len(files) != 1:
+        raise FileNotFoundError(f"{str(folder)!r} must hold one file *_{split.upper()}.ts, got {len(files)}")
+    return files[0]
+
+
+def _read(file: Path) -> LabelledSequences:
+    load = require("aeon.datasets", "tasks").load_from_ts_file
+    try:
+        X, y = load(str(file))
+    except Exception as error:  # aeon raises many kinds
+        raise ValueError(f"{str(file)!r} must be a readable .ts file with class labels, got {_first(error)}") from None
+    cases = check_cases(X)
+    return LabelledSequences(cases, check_labels(y, cases))
+
+
+def _first(error: Exception) -> str:
+    """Kind and first line of an error from elsewhere."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

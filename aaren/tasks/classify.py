@@ -1,0 +1,247 @@
+"""Classification of sequences: the estimator `Classifier`."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from aaren.data.labelled import LabelledBatch, check_cases, check_labels, collate, hold_out
+from aaren.files import write_folder
+from aaren.layers.table import find_layer
+from aaren.models.classifier import SequenceClassifier
+from aaren.stream import KeyedStream, Stream
+from aaren.tensor_files import read_tensors, to_bytes
+from aaren.train import Recipe, fit
+
+KIND = "aaren classifier"
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"d_model": 64, "nhead": 4, "dim_feedforward": 128, "num_layers": 2, "recipe": Recipe()},
+    "paper": {"d_model": 128, "nhead": 8, "dim_feedforward": 256, "num_layers": 3, "recipe": Recipe(updates=5000)},
+}
+"""Arguments of `Classifier`, the same for every layer. `paper` has the sizes of Feng et al.'s base code."""
+
+
+class Classifier(ClassifierMixin, BaseEstimator):
+    """Classifies sequences, at their end or after every sample of them.
+
+    Args:
+        layer: a name in `LAYERS`.
+        d_model, nhead, dim_feedforward, num_layers, dropout: size of the model, see `SequenceClassifier`.
+        recipe: how it is trained.
+        validation: share of each class held out of the training data for model selection and early stopping.
+        seed: of the weights, the validation part, the batches and the dropout.
+        checkpoint: a file in which training is kept, to go on from if it is interrupted; removed when it is done.
+        progress: show a progress bar on standard error.
+
+    Attributes:
+        classes_: the class names, sorted, of the kind that `fit` was given.
+        channels_: numbers in a sample.
+        model_: the network, with the weights of the best validation loss.
+        training_: what training did, see `aaren.train.Fitted`.
+        validation_accuracy_: of those weights, on the part held out.
+
+    X is an array (cases, channels, time) or a list of arrays (channels, time_i), as in aeon. Prototype of the protocol:
+    Wu et al. 2023 with the defects that `docs/classification.md` lists removed.
+    """
+
+    def __init__(
+        self,
+        layer: str = "aaren",
+        *,
+        d_model: int = 64,
+        nhead: int = 4,
+        dim_feedforward: int = 128,
+        num_layers: int = 2,
+        dropout: float = 0.1,
+        recipe: Recipe = Recipe(),  # noqa: B008 (frozen)
+        validation: float = 0.2,
+        seed: int = 0,
+        checkpoint: str | Path | None = None,
+        progress: bool = False,
+    ):
+        self.layer = layer
+        self.d_model = d_model
+        self.nhead = nhead
+        self.dim_feedforward = dim_feedforward
+        self.num_layers = num_layers
+        self.dropout = dropout
+        self.recipe = recipe
+        self.validation = validation
+        self.seed = seed
+        self.checkpoint = checkpoint
+        self.progress = progress
+
+    def fit(self, X: Any, y: Any) -> "Classifier":
+        """Trains on cases X with labels y.
+
+        Raises:
+            ValueError: bad arguments, see `check_cases` and `check_labels`; a checkpoint of another run.
+            OSError: the checkpoint cannot be written.
+        """
+        find_layer(self.layer)
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")
+        cases = check_cases(X)
+        labels = check_labels(y, cases)
+        classes, target = np.unique(labels, return_inverse=True)
+        train, held = hold_out(target, self.validation, self.seed)
+        samples = np.concatenate([cases[i] for i in train], axis=1)
+        model = self._build(cases[0].shape[0], len(classes))
+        scale = torch.from_numpy(samples.std(axis=1))
+        model.standardise(torch.from_numpy(samples.mean(axis=1)), torch.where(scale > 0, scale, 1.0))
+
+        size = self.recipe.batch_size
+        batches_in_epoch = -(-len(train) // size)
+
+        def batch(number: int) -> LabelledBatch:
+            epoch, position = divmod(number, batches_in_epoch)
+            order = np.random.default_rng((self.seed, epoch)).permutation(train)
+            chosen = order[position * size : (position + 1) * size]
+            return collate([cases[i] for i in chosen], target[chosen])
+
+        def validate(model: nn.Module, device: torch.device) -> float:
+            chosen = collate([cases[i] for i in held], target[held]).to(device)
+            return _loss(model, chosen).item()
+
+        checkpoint = None if self.checkpoint is None else Path(self.checkpoint)
+        training = fit(
+            model,
+            batch,
+            _loss,
+            validate,
+            self.recipe,
+            seed=self.seed,
+            checkpoint=checkpoint,
+            run=self._run(cases, labels),
+            progress=self.progress,
+        )
+        self.classes_ = classes
+        self.channels_ = cases[0].shape[0]
+        self.model_ = model
+        self.training_ = training
+        self.validation_accuracy_ = float(self.score([cases[i] for i in held], labels[held]))
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+        return self
+
+    @torch.inference_mode()
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities (cases, classes), classes in the order of `classes_`."""
+        self._check_fitted()
+        cases = check_cases(X, self.channels_)
+        device = next(self.model_.parameters()).device
+        parts = []
+        for start in range(0, len(cases), 64):
+            chosen = cases[start : start + 64]
+            parts.append(_at_end(self.model_, collate(chosen, [0] * len(chosen)).to(device)).softmax(dim=-1))
+        return torch.cat(parts).double().cpu().numpy()
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Most probable classes (cases,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def stream(self, batch_size: int = 1, *, dtype: torch.dtype = torch.float64) -> Stream:
+        """A live stream: `push(sample)` gives the class probabilities of all samples so far, in constant memory (with
+        the layer `attention` in growing memory). Equal to `predict_proba` of the prefix."""
+        self._check_fitted()
+        return Stream(self.model_, batch_size, dtype=dtype, readout=_softmax)
+
+    def keyed_stream(self, *, dtype: torch.dtype = torch.float64) -> KeyedStream:
+        """Many live streams, by key."""
+        self._check_fitted()
+        return KeyedStream(self.model_, dtype=dtype, readout=_softmax)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `model.safetensors` and `config.json`; neither unless both could be written. Raises OSError."""
+        self._check_fitted()
+        arguments = {name: getattr(self, name) for name in self._get_param_names()}
+        arguments |= {"recipe": asdict(self.recipe), "checkpoint": None}
+        config = {
+            "kind": KIND,
+            "arguments": arguments,
+            "classes": self.classes_.tolist(),
+            "channels": self.channels_,
+            "validation_accuracy": self.validation_accuracy_,
+        }
+        text = json.dumps(config, indent=2)
+        weights = to_bytes(KIND, self.model_.state_dict(), {"config": text})
+        write_folder(folder, {"model.safetensors": weights, "config.json": text.encode()})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Classifier":
+        """A classifier that `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: the files are damaged, or of something else.
+        """
+        folder = Path(folder)
+        tensors, metadata = read_tensors(folder / "model.safetensors", KIND)
+        try:
+            config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
+        except ValueError:
+            raise ValueError(f"{str(folder / 'config.json')!r} must be JSON, got something else") from None
+        if config != json.loads(metadata["config"]):
+            raise ValueError(
+                f"config.json and model.safetensors in {str(folder)!r} must belong together, got two models"
+            )
+        arguments: dict[str, Any] = dict(config["arguments"])
+        arguments["recipe"] = Recipe(**arguments["recipe"])
+        self = cls(**arguments)
+        self.classes_ = np.array(config["classes"])
+        self.channels_ = config["channels"]
+        self.validation_accuracy_ = config["validation_accuracy"]
+        self.model_ = self._build(self.channels_, len(self.classes_))
+        self.model_.load_state_dict(tensors)
+        self.model_.eval()
+        return self
+
+    def _build(self, channels: int, classes: int) -> SequenceClassifier:
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            return SequenceClassifier(
+                channels,
+                classes,
+                d_model=self.d_model,
+                nhead=self.nhead,
+                dim_feedforward=self.dim_feedforward,
+                num_layers=self.num_layers,
+                layer=self.layer,
+                dropout=self.dropout,
+            )
+
+    def _run(self, cases: list[np.ndarray], labels: np.ndarray) -> str:
+        """What a checkpoint must agree with."""
+        digest = hashlib.sha256(repr(labels.tolist()).encode())
+        for case in cases:
+            digest.update(repr(case.shape).encode() + case.tobytes())
+        arguments = {n: getattr(self, n) for n in self._get_param_names() if n not in ("checkpoint", "progress")}
+        return json.dumps(arguments | {"recipe": asdict(self.recipe), "data": digest.hexdigest()}, sort_keys=True)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise ValueError("Classifier must be fitted first, got one without a model; call fit(X, y) or load(folder)")
+
+
+def _at_end(model: nn.Module, batch: LabelledBatch) -> Tensor:
+    """Logits after the last sample of each case."""
+    logits, _ = model(batch.x, padding_mask=batch.padding_mask)
+    last = (~batch.padding_mask).sum(dim=1) - 1
+    return logits[torch.arange(len(last), device=logits.device), last]
+
+
+def _loss(model: nn.Module, batch: LabelledBatch) -> Tensor:
+    return cross_entropy(_at_end(model, batch), batch.target)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    return logits.softmax(dim=-1)
