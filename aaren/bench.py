@@ -86,8 +86,8 @@ def measure_stream(stream: Stream, tokens: Tensor, total: int = MARKS[-1]) -> li
     """Pushes `tokens` (time, width), over and over, until `total` have been pushed.
 
     Returns:
-        At about 60 places, the marks among them: tokens so far, seconds so far, median microseconds of a token since the
-        previous place (at most the last 100), bytes of the state.
+        At about 60 places, the marks among them: tokens so far, seconds so far, median microseconds of a token since
+        the previous place (at most the last 100), bytes of the state.
     """
     places = {round(total ** (k / 30)) for k in range(31)} | {total * k // 30 for k in range(1, 31)}
     places |= {mark for mark in MARKS if mark <= total}

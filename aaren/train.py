@@ -57,7 +57,7 @@ class Batch(Protocol):
 class Fitted:
     """What training did. The model holds the weights of `best_update`."""
 
-    history: list[dict[str, float]]
+    history: list[dict[str, int | float]]
     """one entry a validation: update, loss (mean since the last) and validation loss"""
     best_update: int
     best_validation: float

@@ -178,8 +178,13 @@ def _read(file: Path) -> LabelledSequences:
         X, y = load(str(file))
     except Exception as error:  # aeon raises many kinds
         raise ValueError(f"{str(file)!r} must be a readable .ts file with class labels, got {_first(error)}") from None
-    cases = check_cases(X)
-    return LabelledSequences(cases, check_labels(y, cases))
+    if len(X) == 0:
+        raise ValueError(f"{str(file)!r} must be a readable .ts file with class labels, got no case")
+    try:
+        cases = check_cases(X)
+        return LabelledSequences(cases, check_labels(y, cases))
+    except ValueError as error:
+        raise ValueError(f"{str(file)!r}: {error}") from None
 
 
 def _first(error: Exception) -> str:

@@ -42,6 +42,8 @@ def attend(
         ValueError: shapes that do not fit each other, a block below 1.
     """
     batch, time, heads, head_dim = keys.shape
+    if time < 1:
+        raise ValueError(f"keys must have shape (batch, time >= 1, heads, head_dim), got {tuple(keys.shape)}")
     if values.shape != keys.shape:
         raise ValueError(f"values must have the shape of keys, {tuple(keys.shape)}, got {tuple(values.shape)}")
     if (queries.shape[0], *queries.shape[2:]) != (batch, heads, head_dim):
@@ -54,7 +56,8 @@ def attend(
     check_flags("padding_mask", padding_mask, (batch, time))
     rows = (batch, queries.shape[1], heads)
     if state is None:
-        state = empty(rows, head_dim, keys.device, torch.promote_types(values.dtype, torch.float32))
+        dtype = torch.promote_types(torch.promote_types(keys.dtype, values.dtype), torch.float32)
+        state = empty(rows, head_dim, keys.device, dtype)
     check_state(state, rows, head_dim)
 
     dtype, out_dtype = state.u.dtype, values.dtype
@@ -68,10 +71,12 @@ def attend(
 
 def _read(queries: Queries, keys: Context, values: Context, padding_mask: PaddingMask | None) -> ScanState:
     """The state of one portion of the context on its own."""
+    if padding_mask is not None:  # `where` before any product: 0 · NaN is NaN, in gradients too
+        dead = padding_mask[:, :, None, None]
+        keys, values = torch.where(dead, 0.0, keys), torch.where(dead, 0.0, values)
     scores = torch.einsum("bqhd,bthd->bqht", queries, keys)
     if padding_mask is not None:
         scores = torch.where(padding_mask[:, None, None, :], -math.inf, scores)
-        values = torch.where(padding_mask[:, :, None, None], 0.0, values)
     m = scores.amax(dim=-1).detach()
     p = torch.exp(scores - torch.where(m == -math.inf, 0.0, m)[..., None])
     return ScanState(m, p.sum(dim=-1), torch.einsum("bqht,bthd->bqhd", p, values))

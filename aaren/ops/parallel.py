@@ -29,7 +29,7 @@ def scan_parallel(scores: Scores, values: Values, decay: Scores | None, state: S
         prefix = combine(earlier, prefix)
         offset *= 2
 
-    final = ScanState(*(leaf_prefix[:, -1] for leaf_prefix in prefix))
+    final = ScanState(*(x[:, -1] for x in prefix))
     return readout(prefix)[:, 1:], final
 
 

@@ -40,7 +40,8 @@ def attention_scan(
 
     Args:
         scores: log weights of the tokens, per head; any finite number, or -inf for "no weight".
-        values: what is averaged.
+        values: what is averaged; finite wherever not masked (0 · inf is NaN, and a block of `chunked` multiplies
+            the values of later tokens by 0).
         state: what was seen before, as an earlier call returned it; None = nothing. Never changed.
         decay: >= 0; before token t is consumed everything older loses `decay[:, t]` in log weight. None = the paper.
         padding_mask: True = the token does not exist (nor its decay and reset); its output is that of the prefix

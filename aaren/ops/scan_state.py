@@ -49,7 +49,7 @@ def empty(
 
 
 def leaf(scores: Float[Tensor, "*rows"], values: Float[Tensor, "*rows D"]) -> ScanState:
-    """The state of one token. A score of -inf gives the identity: the token does not exist."""
+    """The state of one token. With a score of -inf it is an identity of ⊕, if the value is finite."""
     return ScanState(scores, (scores != -math.inf).to(scores.dtype), values)
 
 
@@ -66,9 +66,9 @@ def readout(state: ScanState) -> Float[Tensor, "*rows D"]:
 def check_state(state: ScanState, rows: tuple[int, ...], head_dim: int) -> None:
     """Raises ValueError unless `state` has leaves of these shapes, in one dtype of at least float32."""
     expected = (rows, rows, (*rows, head_dim))
-    if tuple(tuple(leaf.shape) for leaf in state) != expected:
-        got = tuple(tuple(leaf.shape) for leaf in state)
+    if tuple(tuple(x.shape) for x in state) != expected:
+        got = tuple(tuple(x.shape) for x in state)
         raise ValueError(f"state must have m, u, w of shapes {expected}, got {got}")
-    if {leaf.dtype for leaf in state} not in ({torch.float32}, {torch.float64}):
-        got = ", ".join(str(leaf.dtype) for leaf in state)
+    if {x.dtype for x in state} not in ({torch.float32}, {torch.float64}):
+        got = ", ".join(str(x.dtype) for x in state)
         raise ValueError(f"state must be all float32 or all float64 (sums in less stop growing), got {got}")

@@ -147,7 +147,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Most probable classes (cases,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def stream(self, batch_size: int = 1, *, dtype: torch.dtype = torch.float64) -> Stream:
         """A live stream: `push(sample)` gives the class probabilities of all samples so far, in constant memory (with

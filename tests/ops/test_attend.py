@@ -11,13 +11,14 @@ from aaren.ops.scan_state import combine
 WIDTH, HEADS = 12, 3
 
 
-def project(attention: nn.MultiheadAttention, queries, context):
+def project(attention: nn.MultiheadAttention, queries, context) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The heads (batch, length, heads, head_dim) that `attention` computes inside."""
     wq, wk, wv = attention.in_proj_weight.chunk(3)
     bq, bk, bv = attention.in_proj_bias.chunk(3)
     q = nn.functional.linear(queries, wq, bq)
     k, v = nn.functional.linear(context, wk, bk), nn.functional.linear(context, wv, bv)
-    return tuple(x.unflatten(-1, (HEADS, WIDTH // HEADS)) for x in (q, k, v))
+    heads = (HEADS, WIDTH // HEADS)
+    return q.unflatten(-1, heads), k.unflatten(-1, heads), v.unflatten(-1, heads)
 
 
 @pytest.fixture
@@ -92,12 +93,11 @@ def test_gradients_and_masks(attention):
         assert torch.isfinite(a).all()
         assert_close(a, b)
     assert torch.equal(whole[0], torch.zeros_like(whole[0]))
-    with torch.no_grad():
-        dirty = (
-            k.masked_fill(mask[..., None, None], torch.nan),
-            v.masked_fill(mask[..., None, None], torch.nan),
-        )
-        assert torch.equal(attend(q, *dirty, padding_mask=mask)[0], whole)
+    dead = mask[..., None, None]
+    dirty, _ = attend(q, k.masked_fill(dead, torch.nan), v.masked_fill(dead, torch.nan), padding_mask=mask)
+    assert torch.equal(dirty, whole)
+    for gradient in torch.autograd.grad(dirty, (q, k, v), weights):
+        assert torch.isfinite(gradient).all()
 
 
 @pytest.mark.unchecked
@@ -106,6 +106,7 @@ def test_bad_input_names_the_argument():
     for arguments, message in [
         ((q[:1], k, k), "queries must have shape"),
         ((q, k, k[:, :4]), "values must have the shape of keys"),
+        ((q, k[:, :0], k[:, :0]), "keys must have shape"),
     ]:
         with pytest.raises(ValueError, match=message):
             attend(*arguments)
