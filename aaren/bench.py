@@ -82,7 +82,7 @@ def _resident_bytes() -> int:
     return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else _peak_bytes()
 
 
-def measure_stream(stream: Stream, tokens: Tensor, total: int = MARKS[-1]) -> list[dict[str, float]]:
+def measure_stream(stream: Stream, tokens: Tensor, total: int) -> list[dict[str, float]]:
     """Pushes `tokens` (time, width), over and over, until `total` have been pushed.
 
     Returns:

@@ -3,7 +3,8 @@
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TextIO
 
@@ -34,23 +35,24 @@ class Classify:
     """size and training: small (a minute on one core) or paper (the published sizes)"""
     seed: int = 0
     """of weights, validation part, batches and dropout"""
+    updates: int | None = None
+    """most updates of the weights; by default the preset's"""
 
     def run(self) -> None:
-        from rich import print as say
-
         from aaren.bench import Cost, environment
-        from aaren.data.labelled import load_labelled
+        from aaren.data.labelled import load_train_and_test
         from aaren.files import write_folder
         from aaren.layers.table import find_layer
         from aaren.tasks.classify import PRESETS, Classifier
 
         find_layer(self.layer)
         check_writable(self.out)
-        train, test = load_labelled(self.data, "train"), load_labelled(self.data, "test")
+        train, test = load_train_and_test(self.data)
         checkpoint = self.out / "checkpoint.safetensors"
-        classifier = Classifier(
-            self.layer, seed=self.seed, checkpoint=checkpoint, progress=True, **PRESETS[self.preset]
-        )
+        arguments = dict(PRESETS[self.preset])
+        if self.updates is not None:
+            arguments["recipe"] = replace(arguments["recipe"], updates=self.updates)
+        classifier = Classifier(self.layer, seed=self.seed, checkpoint=checkpoint, progress=True, **arguments)
         with Cost() as cost:
             classifier.fit(train.cases, train.labels)
         accuracy = float(classifier.score(test.cases, test.labels))
@@ -66,7 +68,7 @@ class Classify:
             **environment(),
         }
         write_folder(self.out, {"result.json": json.dumps(result, indent=2).encode()})
-        say(
+        print(
             f"{self.layer} on {self.data}, preset {self.preset}, seed {self.seed}: test accuracy {accuracy:.3f} "
             f"(validation {classifier.validation_accuracy_:.3f}), {result['parameters']:,} parameters, "
             f"{result['updates']} updates in {cost.seconds:.1f} s"
@@ -74,7 +76,8 @@ class Classify:
 
     def arguments(self) -> list[str]:
         """This command as typed."""
-        return ["classify", *(word for name, value in asdict(self).items() for word in (f"--{name}", str(value)))]
+        given = {name: str(value) for name, value in asdict(self).items() if value is not None}
+        return ["classify", *(word for name, value in given.items() for word in (f"--{name}", value))]
 
     def settings(self) -> dict[str, Any]:
         """What a result must agree with to be this command's."""
@@ -86,7 +89,7 @@ class Compare:
     """Train several layers with the same recipe and print one table.
 
     A cell is a layer and a seed; each runs in a process of its own, and finished cells are not run again. Then one
-    model of each layer streams 10,000 samples. Writes OUT/results.jsonl, OUT/table.md and OUT/streaming.png (state
+    model of each layer streams TOKENS samples. Writes OUT/results.jsonl, OUT/table.md and OUT/streaming.png (state
     memory and cumulative time against tokens).
 
     Example: aaren compare classify --data JapaneseVowels --layers aaren attention gru --seeds 3
@@ -102,6 +105,10 @@ class Compare:
     """runs of each layer, with seeds 0, 1, ..."""
     preset: Preset = "small"
     """size and training, the same for every layer"""
+    updates: int | None = None
+    """most updates of the weights; by default the preset's"""
+    tokens: int = 10_000
+    """samples streamed through a model of each layer"""
     out: Path | None = None
     """folder for results; by default results/compare-TASK-DATA"""
 
@@ -109,7 +116,7 @@ class Compare:
         from rich.console import Console
 
         from aaren.bench import MARKS, environment, measure_stream, run_cells, write_json_lines
-        from aaren.data.labelled import load_labelled
+        from aaren.data.labelled import load_train_and_test
         from aaren.files import write_folder
         from aaren.layers.table import find_layer
         from aaren.report import comparison_rows, markdown_table, rich_table, streaming_figure
@@ -117,20 +124,21 @@ class Compare:
 
         for layer in self.layers:
             find_layer(layer)
-        if self.seeds < 1 or not self.layers:
-            raise ValueError(f"seeds and layers must be at least one, got {self.seeds} and {len(self.layers)}")
+        if self.seeds < 1 or not self.layers or self.tokens < 1:
+            given = f"{self.seeds}, {len(self.layers)} and {self.tokens}"
+            raise ValueError(f"seeds, layers and tokens must be at least one, got {given}")
         out = self.out or Path("results") / f"compare-{self.task}-{Path(self.data).name}"
         check_writable(out)
-        test = load_labelled(self.data, "test")
+        _, test = load_train_and_test(self.data)
 
-        errors = Console(stderr=True)
+        say = partial(Console(stderr=True, highlight=False).print, soft_wrap=True)
         cells = [
-            Classify(self.data, out / "cells" / f"{layer}-{seed}", layer, self.preset, seed)
+            Classify(self.data, out / "cells" / f"{layer}-{seed}", layer, self.preset, seed, self.updates)
             for seed in range(self.seeds)
             for layer in dict.fromkeys(self.layers)
         ]
         results = []
-        for result in run_cells([(cell.arguments(), cell.settings(), cell.out) for cell in cells], errors.print):
+        for result in run_cells([(cell.arguments(), cell.settings(), cell.out) for cell in cells], say):
             results.append(result)
             write_json_lines(out / "results.jsonl", results)
 
@@ -140,18 +148,18 @@ class Compare:
         samples = torch.from_numpy(np.concatenate(test.cases, axis=1).T)
         streams = []
         for layer in dict.fromkeys(self.layers):
-            errors.print(f"streaming {MARKS[-1]:,} samples through {layer}")
+            say(f"streaming {self.tokens:,} samples through {layer}")
             stream = Classifier.load(out / "cells" / f"{layer}-0" / "model").stream()
-            readings = measure_stream(stream, samples)
+            readings = measure_stream(stream, samples, self.tokens)
             streams.append({"task": "stream", "data": self.data, "layer": layer, "readings": readings, **environment()})
         write_json_lines(out / "results.jsonl", results + streams)
 
-        rows = comparison_rows(results, streams, MARKS)
+        rows = comparison_rows(results, streams, [mark for mark in MARKS if mark <= self.tokens])
         write_folder(out, {"table.md": markdown_table(rows).encode()})
         title = f"{self.data}, preset {self.preset}, {self.seeds} seeds: mean ± std"
         streaming_figure(streams, out / "streaming.png", f"streaming a {self.data} model, preset {self.preset}")
-        Console(width=max(Console().width, 150)).print(rich_table(rows, title))
-        errors.print(f"written: {out / 'results.jsonl'}, {out / 'table.md'}, {out / 'streaming.png'}")
+        Console().print(rich_table(rows, title))
+        say(f"written: {out / 'results.jsonl'}, {out / 'table.md'}, {out / 'streaming.png'}")
 
 
 @dataclass(frozen=True)

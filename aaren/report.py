@@ -29,32 +29,34 @@ def size(number: float) -> str:
 def comparison_rows(
     cells: Sequence[dict[str, Any]], streams: Sequence[dict[str, Any]], marks: Sequence[int]
 ) -> list[list[str]]:
-    """A header and a row for each layer, in the order of first appearance.
+    """A header and a row for each quantity, a column for each layer in the order of first appearance.
 
     Args:
         cells: results of `aaren classify`, one for each layer and seed.
         streams: readings of `measure_stream` under "readings", one for each layer.
         marks: tokens after which streaming is shown.
     """
-    header = ["layer", "accuracy", "parameters", "train s", "peak memory"]
-    header += [f"µs/token at {mark:,}" for mark in marks] + [f"state at {mark:,}" for mark in marks]
-    rows = [header]
+    columns = [
+        ["", "test accuracy", "parameters", "training time (s)", "memory of training"]
+        + [f"µs a token, after {mark:,}" for mark in marks]
+        + [f"state, after {mark:,} tokens" for mark in marks]
+    ]
     for layer in dict.fromkeys(cell["layer"] for cell in cells):
         mine = [cell for cell in cells if cell["layer"] == layer]
         readings = next(stream["readings"] for stream in streams if stream["layer"] == layer)
         at = {reading["tokens"]: reading for reading in readings}
-        rows.append(
+        columns.append(
             [
                 layer,
                 spread([cell["accuracy"] for cell in mine]),
                 f"{mine[0]['parameters']:,}",
                 spread([cell["train_seconds"] for cell in mine], digits=1),
                 size(mean(cell["peak_memory_bytes"] for cell in mine)),
-                *(f"{at[mark]['token_us']:.0f}" for mark in marks),
+                *(f"{at[mark]['token_us']:,.0f}" for mark in marks),
                 *(size(at[mark]["state_bytes"]) for mark in marks),
             ]
         )
-    return rows
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def rich_table(rows: Sequence[Sequence[str]], title: str) -> Table:

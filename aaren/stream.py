@@ -242,7 +242,10 @@ def _check_model(path: str | Path, metadata: Mapping[str, str], model: SequenceL
 def _token(x: Any, model: SequenceLayer, name: str = "x") -> Tensor:
     """x as a finite tensor in the model's dtype and on its device."""
     weight = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-    token = torch.as_tensor(x)
+    try:
+        token = torch.as_tensor(x)
+    except (RuntimeError, TypeError, ValueError):  # PyTorch raises any of them
+        raise ValueError(f"{name} must be numbers, got {str(x)[:60]!r}") from None
     token = token.to(
         token.device if weight is None else weight.device, torch.float32 if weight is None else weight.dtype
     )

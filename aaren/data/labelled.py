@@ -150,6 +150,22 @@ def load_labelled(data: str | Path, split: str) -> LabelledSequences:
     return _read(_cache() / name / f"{name}_{split.upper()}.ts")
 
 
+def load_train_and_test(data: str | Path) -> tuple[LabelledSequences, LabelledSequences]:
+    """Both parts of a data set, see `load_labelled`.
+
+    Raises:
+        ValueError: also if the test part has other channels or a class that the training part has not.
+    """
+    train, test = load_labelled(data, "train"), load_labelled(data, "test")
+    try:
+        check_cases(test.cases, train.cases[0].shape[0])
+    except ValueError as error:
+        raise ValueError(f"test part of {str(data)!r}: {error}") from None
+    if strange := sorted(set(test.labels) - set(train.labels)):
+        raise ValueError(f"test part of {str(data)!r} must have classes of the training part, got {strange[0]!r} too")
+    return train, test
+
+
 def check_name(name: str) -> None:
     """Raises ValueError on a name that is in neither archive, with names near it."""
     archives = require("aeon.datasets.tsc_datasets", "tasks")

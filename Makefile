@@ -1,0 +1,41 @@
+# Two commands do everything on a machine with Python 3.11 or newer and make:
+#   make demo    the comparison on JapaneseVowels, then one utterance streamed sample by sample
+#   make test    format, lint, imports, types, tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := results/demo
+
+.PHONY: demo test lint format clean
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet "$$(grep '^torch==' requirements.lock)"  # first, so that nothing else chooses a torch
+	$(BIN)/pip install --quiet -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(VENV)/.ready
+	$(BIN)/aaren compare classify --data JapaneseVowels --layers aaren attention gru --seeds 3 --out $(DEMO)
+	@echo; echo "One utterance of the test part, sample by sample, and how the probabilities settle:"
+	$(BIN)/aaren stream $(DEMO)/cells/aaren-0/model --data JapaneseVowels --case 0 --show bars
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+# The first call checks the shape annotations of the whole package as it runs; the second holds what these checks would
+# get in the way of (compile, export, the library's own error messages).
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --cov=aaren
+test: lint
+	$(PYTEST) -m "not unchecked" --jaxtyping-packages=aaren,beartype.beartype --cov-report=
+	JAXTYPING_DISABLE=1 $(PYTEST) -m unchecked --cov-append --cov-report=term
+
+format: $(VENV)/.ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -1,0 +1,258 @@
+"""The command line as a person meets it: results, help, errors in one line, interruption."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from synthetic import waves, write_ts
+
+from aaren.cli import main
+from aaren.tasks.classify import Classifier
+
+WIDE = os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def waves_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("Waves")
+    X, y = waves()
+    write_ts(folder / "Waves_TRAIN.ts", X[:40], y[:40])
+    write_ts(folder / "Waves_TEST.ts", X[40:], y[40:])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(waves_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained")
+    main(["classify", "--data", str(waves_folder), "--out", str(out), "--updates", "150"])
+    return out
+
+
+def aaren(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "aaren", *map(str, arguments)], capture_output=True, text=True, env=WIDE, **options
+    )
+
+
+def fails(capsys, *arguments) -> str:
+    """The one line of an error, for a command that must end with status 2."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    lines = [line for line in error.splitlines() if line.startswith("aaren: error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_classify_writes_a_model_and_a_result(trained, waves_folder):
+    result = json.loads((trained / "result.json").read_text())
+    assert result["accuracy"] > 0.8
+    assert {"layer": "aaren", "preset": "small", "seed": 0, "updates": 150}.items() <= result.items()
+    for name in ("commit", "torch", "train_seconds", "peak_memory_bytes", "parameters", "validation_accuracy"):
+        assert result[name], name
+    assert sorted(path.name for path in trained.iterdir()) == ["model", "result.json"]
+    X, y = waves()
+    assert Classifier.load(trained / "model").score(X[40:], y[40:]) == result["accuracy"]
+
+
+def test_compare_prints_one_table_and_runs_no_cell_twice(waves_folder, tmp_path):
+    command = ["compare", "classify", "--data", waves_folder, "--layers", "aaren", "attention", "--seeds", "2"]
+    command += ["--updates", "40", "--tokens", "1000", "--out", tmp_path]
+    done = aaren(*command)
+    assert done.returncode == 0, done.stderr
+    for word in ("aaren", "attention", "test accuracy", "±", "parameters", "training time", "memory of training"):
+        assert word in done.stdout
+    records = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [record["task"] for record in records] == ["classify"] * 4 + ["stream"] * 2
+    state = {r["layer"]: {x["tokens"]: x["state_bytes"] for x in r["readings"]} for r in records[4:]}
+    assert state["aaren"][1] == state["aaren"][100] == state["aaren"][1000]
+    rows, width = 2 * 2, 64  # keys and values of two layers
+    assert state["attention"][1000] - state["attention"][100] == 900 * (rows * width * 4 + 2)  # and a flag a layer
+    assert (tmp_path / "streaming.png").read_bytes().startswith(b"\x89PNG")
+    assert "| test accuracy |" in (tmp_path / "table.md").read_text()
+    assert done.stderr.count("(done before)") == 0
+    again = aaren(*command)
+    assert again.stderr.count("(done before)") == 4
+    assert json.loads((tmp_path / "results.jsonl").read_text().splitlines()[0]) == records[0]
+
+
+def test_stream_answers_line_by_line(trained, waves_folder, tmp_path, capsys):
+    X, _ = waves()
+    classifier, case = Classifier.load(trained / "model"), X[41].astype(np.float32)
+    samples = tmp_path / "samples"
+    samples.write_text("".join(json.dumps(sample.tolist()) + "\n" for sample in case.T))
+    main(["stream", str(trained / "model"), "--input", str(samples)])
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["sample"] for answer in answers] == list(range(1, case.shape[1] + 1))
+    expected = classifier.predict_proba([case])[0]
+    np.testing.assert_allclose(list(answers[-1]["probabilities"].values()), expected, atol=1e-5)
+    assert answers[-1]["class"] == classifier.predict([case])[0]
+
+    main(["stream", str(trained / "model"), "--data", str(waves_folder), "--case", "1", "--show", "bars"])
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == X[41].shape[1]
+    assert "█" in shown.out
+    assert "class up" in shown.err
+
+
+def test_stream_goes_on_from_a_snapshot(trained, tmp_path, capsys):
+    case = waves()[0][42].astype(np.float32)
+    lines = [json.dumps(sample.tolist()) + "\n" for sample in case.T]
+    (tmp_path / "one").write_text("".join(lines[:4]))
+    (tmp_path / "two").write_text("".join(lines[4:]))
+    model, snapshot = str(trained / "model"), str(tmp_path / "snapshot")
+    main(["stream", model, "--input", str(tmp_path / "one"), "--snapshot", snapshot])
+    main(["stream", model, "--input", str(tmp_path / "two"), "--restore", snapshot])
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    expected = Classifier.load(trained / "model").predict_proba([case])[0]
+    np.testing.assert_allclose(list(last["probabilities"].values()), expected, atol=1e-5)
+
+
+def test_keyed_stream_from_standard_input(trained):
+    X = waves()[0]
+    lines = [json.dumps({"key": key, "x": X[key][:, t].tolist()}) for t in range(5) for key in (3, 4)]
+    done = aaren("stream", trained / "model", "--keyed", input="\n".join(lines))
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    expected = Classifier.load(trained / "model").predict_proba([X[3][:, :5], X[4][:, :5]])
+    for answer, wanted in zip(answers[-2:], expected, strict=True):
+        np.testing.assert_allclose(list(answer["probabilities"].values()), wanted, atol=1e-5)
+    assert [answer["key"] for answer in answers[-2:]] == [3, 4]
+
+
+def test_errors_of_classify(waves_folder, tmp_path, capsys, monkeypatch):
+    good = ["classify", "--data", waves_folder, "--out", tmp_path / "out"]
+    error = fails(capsys, *good, "--layer", "atention")
+    assert "layer must be one of aaren, aaren_decay, attention, gru, lstm, got 'atention'; did you mean" in error
+    assert not (tmp_path / "out").exists()
+    error = fails(capsys, "classify", "--data", "JapaneseVowls", "--out", tmp_path / "out")
+    assert "got 'JapaneseVowls'; did you mean JapaneseVowels" in error
+    assert "existing folder" in fails(capsys, "classify", "--data", tmp_path / "nowhere.ts", "--out", tmp_path / "out")
+    (tmp_path / "file").write_text("")
+    assert "folder for results must be writable, got" in fails(
+        capsys, "classify", "--data", waves_folder, "--out", tmp_path / "file"
+    )
+    assert "folder for results must be writable" in fails(
+        capsys, "classify", "--data", waves_folder, "--out", "/proc/aaren"
+    )
+    assert "updates must be above 0, got 0" in fails(capsys, *good, "--updates", "0")
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    assert "pip install 'aaren[tasks]'" in fails(capsys, *good)
+
+
+def test_errors_of_data(tmp_path, capsys):
+    X, y = waves()
+    broken = [case.copy() for case in X]
+    broken[7][2, 3] = np.nan
+    for number, (train, labels, message) in enumerate(
+        [
+            (broken[:40], y[:40], "X must be finite, got nan in case 7, channel 2, time 3"),
+            (X[:40], np.array(["up"] * 40), "y must have at least two classes, got only"),
+        ]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write_ts(folder / "W_TRAIN.ts", train, labels)
+        write_ts(folder / "W_TEST.ts", X[40:], y[40:])
+        assert message in fails(capsys, "classify", "--data", folder, "--out", tmp_path / "out")
+    folder = tmp_path / "channels"
+    folder.mkdir()
+    write_ts(folder / "W_TRAIN.ts", X[:40], y[:40])
+    write_ts(folder / "W_TEST.ts", [case[:2] for case in X[40:]], y[40:])
+    error = fails(capsys, "classify", "--data", folder, "--out", tmp_path / "out")
+    assert "test part of" in error
+    assert "X must have 3 channels in every case, got 2 in case 0" in error
+    write_ts(folder / "W_TEST.ts", X[40:], np.array(["up", "sideways"] * 10))
+    error = fails(capsys, "classify", "--data", folder, "--out", tmp_path / "out")
+    assert "must have classes of the training part, got 'sideways' too" in error
+
+
+def test_errors_of_stream(trained, tmp_path, capsys):
+    model = trained / "model"
+    lines = tmp_path / "lines"
+    assert "must exist" in fails(capsys, "stream", tmp_path / "nowhere")
+    assert "No such file" in fails(capsys, "stream", model, "--input", lines)
+    for text, message in [
+        ("[1, 2]\n", "sample 1: x must have shape"),
+        ("[1, 2, 3]\nhello\n", "line 2 must be a list of numbers in JSON, got 'hello'"),
+        ("[1, 2, null]\n", "sample 1: x must be numbers, got"),
+        ("[1, NaN, 2]\n", "sample 1: x must be finite"),
+    ]:
+        lines.write_text(text)
+        assert message in fails(capsys, "stream", model, "--input", lines)
+    assert "line 1 must be {" in fails(capsys, "stream", model, "--input", lines, "--keyed")
+    assert "case must be below 370" in fails(capsys, "stream", model, "--data", "JapaneseVowels", "--case", "370")
+    lines.write_text("[1, 2, 3]\n")
+    main(["stream", str(model), "--input", str(lines), "--snapshot", str(tmp_path / "snapshot")])
+    content = (tmp_path / "snapshot").read_bytes()
+    (tmp_path / "snapshot").write_bytes(content[:50])
+    assert "must be a whole safetensors file" in fails(
+        capsys, "stream", model, "--input", lines, "--restore", tmp_path / "snapshot"
+    )
+
+
+def test_errors_of_compare(waves_folder, tmp_path, capsys):
+    error = fails(
+        capsys, "compare", "classify", "--data", waves_folder, "--layers", "gru", "mamba", "--out", tmp_path / "out"
+    )
+    assert "layer must be one of" in error
+    assert "seeds, layers and tokens must be at least one" in fails(
+        capsys, "compare", "classify", "--data", waves_folder, "--seeds", "0", "--out", tmp_path / "out"
+    )
+
+
+def test_a_full_disk_leaves_nothing_half_written(waves_folder, tmp_path):
+    def small_files_only():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    done = aaren("classify", "--data", waves_folder, "--out", tmp_path, "--updates", "30", preexec_fn=small_files_only)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "aaren: error: File too large" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_keeps_the_progress(waves_folder, tmp_path):
+    command = [sys.executable, "-m", "aaren", "classify", "--data", str(waves_folder), "--updates", "300"]
+    whole, halved = tmp_path / "whole", tmp_path / "halved"
+    assert subprocess.run([*command, "--out", str(whole)], env=WIDE, capture_output=True).returncode == 0
+    running = subprocess.Popen([*command, "--out", str(halved)], env=WIDE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (halved / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, error = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in error
+    assert "interrupted; run the same command again to go on" in error
+    assert [path.name for path in halved.iterdir()] == ["checkpoint.safetensors"]
+    assert subprocess.run([*command, "--out", str(halved)], env=WIDE, capture_output=True).returncode == 0
+    X = waves()[0][40:]
+    expected = Classifier.load(whole / "model").predict_proba(X)
+    assert np.array_equal(Classifier.load(halved / "model").predict_proba(X), expected)
+    assert not (halved / "checkpoint.safetensors").exists()
+
+
+def test_help_is_quick_and_worth_reading():
+    done = aaren("--help")
+    for word in ("classify", "compare", "stream", "Example:"):
+        assert word in done.stdout
+    for command in ("classify", "compare", "stream"):
+        assert "Example: aaren" in aaren(command, "--help").stdout
+    code = "import sys, aaren.cli; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_a_reader_that_leaves_is_no_error(trained):
+    lines = "[1, 2, 3]\n" * 200
+    pipe = f"{sys.executable} -m aaren stream {trained / 'model'} | head -n 1"
+    done = subprocess.run(pipe, shell=True, input=lines, capture_output=True, text=True, env=WIDE)
+    assert len(done.stdout.splitlines()) == 1
+    assert "Traceback" not in done.stderr
