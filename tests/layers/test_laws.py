@@ -8,6 +8,7 @@ from aaren.layers.attention import Attention
 from aaren.layers.block import Block
 from aaren.layers.embed import Positions
 from aaren.layers.table import LAYERS
+from aaren.models.classifier import SequenceClassifier
 from aaren.models.encoder import Encoder
 from aaren.testing import ALL, check_sequence_layer
 
@@ -18,6 +19,7 @@ SUBJECTS = {name: lambda make=make: make(12, 3) for name, make in LAYERS.items()
     "attention with a window": lambda: Attention(12, 3, window=4),
     "positions": lambda: Positions(11),
     "block, pre-norm, gelu": lambda: Block(12, 3, 24, layer="attention", norm_first=True, activation="gelu"),
+    "classifier": lambda: SequenceClassifier(12, 12, d_model=12, nhead=3, dim_feedforward=24, layer="aaren_decay"),
     "encoder": lambda: Encoder(2, 12, 3, 24, layer="aaren_decay"),
 }
 
