@@ -76,7 +76,7 @@ def check_labels(y: Any, cases: Sequence[np.ndarray]) -> np.ndarray:
     if labels.ndim != 1 or len(labels) != len(cases):
         raise ValueError(f"y must have one label for each of the {len(cases)} cases, got shape {labels.shape}")
     if len(classes := np.unique(labels)) < 2:
-        raise ValueError(f"y must have at least two classes, got only {classes[0]!r}")
+        raise ValueError(f"y must have at least two classes, got only {classes.tolist()[0]!r}")
     return labels
 
 
@@ -161,7 +161,7 @@ def load_train_and_test(data: str | Path) -> tuple[LabelledSequences, LabelledSe
         check_cases(test.cases, train.cases[0].shape[0])
     except ValueError as error:
         raise ValueError(f"test part of {str(data)!r}: {error}") from None
-    if strange := sorted(set(test.labels) - set(train.labels)):
+    if strange := sorted(set(test.labels.tolist()) - set(train.labels.tolist())):
         raise ValueError(f"test part of {str(data)!r} must have classes of the training part, got {strange[0]!r} too")
     return train, test
 
