@@ -166,9 +166,9 @@ class Compare:
 class Stream:
     """Feed samples to a saved model one at a time and print the class probabilities after each.
 
-    Samples come as JSON lines, a list of numbers each, from standard input or a file; with --keyed they are
-    {"key": K, "x": [...]}, one of many streams; with --data and --case they are a case of a data set's test part.
-    Answers go to standard output, a JSON line each.
+    Samples come as JSON lines, a list of numbers each, from standard input or a file. With --keyed a line is
+    {"key": K, "x": [...]} and K names one of many streams. With --data and --case the samples are a case of a data
+    set's test part. Answers go to standard output, a JSON line each.
 
     Example: aaren stream results/vowels/model --data JapaneseVowels --case 0 --show bars
     """
