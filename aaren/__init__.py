@@ -51,6 +51,8 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(importlib.import_module(_HOME[name]), name)
     except ModuleNotFoundError as error:
+        if not _HOME[name].startswith("aaren.tasks"):
+            raise
         from aaren.extras import missing
 
         raise missing(error, "tasks") from None

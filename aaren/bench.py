@@ -1,5 +1,6 @@
 """Measurements: what a run cost, what a streamed token costs, and layers side by side."""
 
+import hashlib
 import itertools
 import json
 import platform
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -39,24 +41,24 @@ def environment() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit of the source checkout, with a + if it was changed since; the version for an installed package."""
+    """The commit of the source checkout, with a digest of what was changed since; the version if installed."""
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():
         return f"v{aaren.__version__}"
     git = ["git", "-C", str(root)]
     try:
         head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
-        changed = subprocess.run([*git, "status", "--porcelain", "aaren"], capture_output=True, text=True).stdout
+        changed = subprocess.run([*git, "diff", "HEAD", "--", "aaren"], capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return f"v{aaren.__version__}"
-    return head.strip() + ("+" if changed else "")
+    return head.strip() + (f"+{hashlib.sha256(changed).hexdigest()[:7]}" if changed else "")
 
 
 class Cost:
     """Context that measures the time and the peak of extra memory of what runs inside it.
 
-    The peak is the process's highest resident size less the size at the start, so only the first use in a process means
-    much: `compare` gives every cell a process of its own.
+    The peak is the process's highest resident size since the start less the size at the start. Memory that the process
+    had and reuses does not show, so measure in a process of its own, warmed up by the least work of the same kind.
     """
 
     seconds: float
@@ -64,22 +66,23 @@ class Cost:
 
     def __enter__(self) -> "Cost":
         self._start = time.perf_counter()
-        self._before = _resident_bytes()
+        with suppress(OSError):  # Linux: count the peak from here
+            Path("/proc/self/clear_refs").write_text("5")
+        self._before = _status_bytes("VmRSS")
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.seconds = time.perf_counter() - self._start
-        self.peak_bytes = max(_peak_bytes() - self._before, 0)
+        self.peak_bytes = max(_status_bytes("VmHWM") - self._before, 0)
 
 
-def _peak_bytes() -> int:
+def _status_bytes(name: str) -> int:
+    """VmRSS (resident now) or VmHWM (its peak) on Linux; elsewhere the peak of the process for both."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(1024 * int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _resident_bytes() -> int:
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else _peak_bytes()
 
 
 def measure_stream(stream: Stream, tokens: Tensor, total: int) -> list[dict[str, float]]:
@@ -143,8 +146,10 @@ def run_cells(
 
 
 def _read_result(folder: Path) -> dict[str, Any] | None:
-    file = folder / "result.json"
-    return json.loads(file.read_text()) if file.is_file() else None
+    try:
+        return json.loads((folder / "result.json").read_text())
+    except (OSError, ValueError):  # none, or no longer readable
+        return None
 
 
 def write_json_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:

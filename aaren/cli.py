@@ -44,15 +44,19 @@ class Classify:
         from aaren.files import write_folder
         from aaren.layers.table import find_layer
         from aaren.tasks.classify import PRESETS, Classifier
+        from aaren.train import Recipe
 
         find_layer(self.layer)
-        check_writable(self.out)
         train, test = load_train_and_test(self.data)
+        check_writable(self.out)
         checkpoint = self.out / "checkpoint.safetensors"
-        arguments = dict(PRESETS[self.preset])
+        arguments: dict[str, Any] = dict(PRESETS[self.preset])
         if self.updates is not None:
             arguments["recipe"] = replace(arguments["recipe"], updates=self.updates)
         classifier = Classifier(self.layer, seed=self.seed, checkpoint=checkpoint, progress=True, **arguments)
+        # A first update in every process loads libraries and kernels: no cost of this model.
+        brief: dict[str, Any] = arguments | {"recipe": Recipe(updates=1)}
+        Classifier(self.layer, **brief).fit(train.cases, train.labels)
         with Cost() as cost:
             classifier.fit(train.cases, train.labels)
         accuracy = float(classifier.score(test.cases, test.labels))
@@ -63,15 +67,16 @@ class Classify:
             "parameters": sum(p.numel() for p in classifier.model_.parameters()),
             "updates": classifier.training_.updates,
             "best_update": classifier.training_.best_update,
-            "train_seconds": cost.seconds,
+            "train_seconds": classifier.training_.seconds,
             "peak_memory_bytes": cost.peak_bytes,
             **environment(),
         }
         write_folder(self.out, {"result.json": json.dumps(result, indent=2).encode()})
+        checkpoint.unlink(missing_ok=True)
         print(
             f"{self.layer} on {self.data}, preset {self.preset}, seed {self.seed}: test accuracy {accuracy:.3f} "
             f"(validation {classifier.validation_accuracy_:.3f}), {result['parameters']:,} parameters, "
-            f"{result['updates']} updates in {cost.seconds:.1f} s"
+            f"{result['updates']} updates in {result['train_seconds']:.1f} s"
         )
 
     def arguments(self) -> list[str]:
@@ -128,8 +133,8 @@ class Compare:
             given = f"{self.seeds}, {len(self.layers)} and {self.tokens}"
             raise ValueError(f"seeds, layers and tokens must be at least one, got {given}")
         out = self.out or Path("results") / f"compare-{self.task}-{Path(self.data).name}"
-        check_writable(out)
         _, test = load_train_and_test(self.data)
+        check_writable(out)
 
         say = partial(Console(stderr=True, highlight=False).print, soft_wrap=True)
         cells = [
@@ -201,6 +206,10 @@ class Stream:
             stream.restore(self.restore)
         if self.snapshot is not None:
             check_writable(self.snapshot.parent)
+            if self.snapshot.is_dir():
+                raise ValueError(f"snapshot must be a file, got the folder {str(self.snapshot)!r}")
+        if self.input is not None and self.data is not None:
+            raise ValueError("samples must come from input or from data, got both")
         try:
             for number, (key, x) in enumerate(self._samples(), start=1):
                 try:
@@ -219,7 +228,7 @@ class Stream:
 
             test = load_labelled(self.data, "test")
             if not 0 <= self.case < len(test.cases):
-                raise ValueError(f"case must be below {len(test.cases)}, the cases of the test part, got {self.case}")
+                raise ValueError(f"case must be from 0 to {len(test.cases) - 1}, as the test part has, got {self.case}")
             sys.stderr.write(f"case {self.case} of {self.data}, class {test.labels[self.case]}\n")
             yield from ((self.case if self.keyed else None, sample) for sample in test.cases[self.case].T)
             return
@@ -228,12 +237,17 @@ class Stream:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue
+                key = x = None
                 try:
                     value = json.loads(line)
-                    yield (value["key"], value["x"]) if self.keyed else (None, value)
+                    key, x = (value["key"], value["x"]) if self.keyed else (None, value)
+                    good = all(type(v) in (int, float) for v in x) and (not self.keyed or type(key) in (str, int))
                 except (KeyError, TypeError, ValueError):
-                    form = '{"key": K, "x": [...]}' if self.keyed else "a list of numbers"
-                    raise ValueError(f"line {number} must be {form} in JSON, got {line.strip()[:60]!r}") from None
+                    good = False
+                if not good:
+                    form = '{"key": string or whole number, "x": [...]}' if self.keyed else "a list of numbers"
+                    raise ValueError(f"line {number} must be {form} in JSON, got {line.strip()[:60]!r}")
+                yield key, x
 
     def _print(self, number: int, key: Any, probabilities: dict[str, float]) -> None:
         ranked = sorted(probabilities, key=lambda name: -probabilities[name])
@@ -268,7 +282,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         command.run()
     except KeyboardInterrupt:
-        print("aaren: interrupted; run the same command again to go on", file=sys.stderr)
+        hint = "" if isinstance(command, Stream) else "; run the same command again to go on from the last validation"
+        print(f"aaren: interrupted{hint}", file=sys.stderr)
         raise SystemExit(130) from None
     except BrokenPipeError:
         sys.stderr.close()  # whoever read the answers has left: nothing to say

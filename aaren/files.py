@@ -1,6 +1,9 @@
 """Files written whole or not at all."""
 
+import errno
 import os
+import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +12,10 @@ def write_folder(folder: str | Path, contents: Mapping[str, bytes]) -> None:
     """Makes `folder` if need be and puts the files into it; none unless all could be written. Raises OSError."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = {name: folder / f".{name}.{os.getpid()}.tmp" for name in contents}
+    for name in contents:
+        if (folder / name).is_dir():
+            raise IsADirectoryError(errno.EISDIR, "must be a file, got a folder", str(folder / name))
+    temporary = {name: folder / f".{name}.{uuid.uuid4().hex}.tmp" for name in contents}
     try:
         for name, content in contents.items():
             _write_through(temporary[name], content)
@@ -30,7 +36,8 @@ def _write_through(path: Path, content: bytes) -> None:
 def check_writable(folder: Path) -> None:
     """Makes `folder` if need be. Raises OSError unless a file can be written there, so that it is known beforehand."""
     try:
-        write_folder(folder, {".writable": b"?"})
-        (folder / ".writable").unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise OSError(f"folder for results must be writable, got {str(folder)!r} ({error.strerror})") from None

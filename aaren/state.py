@@ -65,8 +65,12 @@ def to(state: State, *, device: torch.device | str | None = None, dtype: torch.d
 
 
 def select(state: State, rows: Sequence[int] | Tensor) -> State:
-    """The given rows, in the given order (repeats allowed), or those where a bool tensor is True."""
-    index = torch.as_tensor(rows)
+    """The given rows, in the given order (repeats allowed), or those where a bool tensor is True.
+
+    Raises:
+        ValueError: a row that there is not.
+    """
+    index = _index(rows, batch_size(state))
     return tree_map(lambda leaf: leaf[index.to(leaf.device)], state)
 
 
@@ -76,21 +80,34 @@ def concat(states: Sequence[State]) -> State:
 
 
 def replace_rows(state: State, rows: Sequence[int] | Tensor, new: State) -> State:
-    """The state with `new` (as many rows as `rows` names) put at the given places."""
+    """The state with `new` (as many rows as `rows` names) put at the given places. Raises ValueError as `select`."""
+    index = _index(rows, batch_size(state))
 
     def put(leaf: Tensor, value: Tensor) -> Tensor:
         leaf, value = _same_size((leaf, value))
-        return leaf.index_copy(0, torch.as_tensor(rows, device=leaf.device), value)
+        return leaf.index_copy(0, index.to(leaf.device), value)
 
     return tree_map(put, state, new)
 
 
 def reset_rows(state: State, rows: Sequence[int] | Tensor, initial: State) -> State:
-    """The state with the given rows (or those where a bool tensor is True) as in `initial = layer.initial_state(1)`."""
-    index = torch.as_tensor(rows)
-    index = index.nonzero()[:, 0] if index.dtype == torch.bool else index.long()
+    """The state with the given rows (see `select`) as in `initial`, which is `layer.initial_state(1)`."""
+    index = _index(rows, batch_size(state))
     fresh = tree_map(lambda leaf, old: leaf.to(old).expand(len(index), *leaf.shape[1:]), initial, state)
     return replace_rows(state, index, fresh)
+
+
+def _index(rows: Sequence[int] | Tensor, size: int) -> Tensor:
+    """Rows as indices from 0 to size - 1."""
+    index = torch.as_tensor(rows)
+    if index.dtype == torch.bool:
+        if index.shape != (size,):
+            raise ValueError(f"rows must be a mask of shape ({size},) or indices, got a mask of {tuple(index.shape)}")
+        return index.nonzero()[:, 0]
+    index = index.long().reshape(-1)
+    if ((index < -size) | (index >= size)).any():
+        raise ValueError(f"rows must be below {size}, got {index.tolist()}")
+    return index % size if size else index
 
 
 def _same_size(leaves: Sequence[Tensor]) -> list[Tensor]:

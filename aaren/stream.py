@@ -1,7 +1,7 @@
 """Live streams: a model and its state in one object, one token in, one output out, in constant memory."""
 
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ class Stream:
     """A fixed number of parallel streams through one model.
 
     Args:
-        model: anything that follows the contract (a layer, an encoder, a task's model); put in evaluation mode. Several
-            streams may share it: all they remember is in their own state.
+        model: anything that follows the contract (a layer, an encoder, a task's model); put in evaluation mode, where
+            it must stay. Several streams may share it: all they remember is in their own state.
         batch_size: rows, streams that advance together.
         dtype: precision of accumulating sums; float64 keeps a stream of millions of tokens exact, float32 is for
             devices without it.
         readout: applied to every output, e.g. a softmax.
+
+    One stream must not be pushed from several threads at once. Outputs are inference tensors: they take no gradient.
 
     Source of the default: float32 sums drift by 1e-5 to 5e-3 after 10⁶ tokens (`benchmarks/drift.py`).
     """
@@ -68,7 +70,7 @@ class Stream:
             The model's output with the leading axis of x.
 
         Raises:
-            ValueError: x of another shape, or with NaN or infinity (the state stays as it was).
+            ValueError: x of another shape, or with NaN or infinity; a model in training. The state stays as it was.
         """
         token = _token(x, self.model)
         rows = token[None] if token.ndim == 1 else token
@@ -80,7 +82,11 @@ class Stream:
         return y[0] if token.ndim == 1 else y
 
     def reset(self, rows: Sequence[int] | Tensor | None = None) -> None:
-        """Makes the given rows (indices, or a bool mask; None = all) forget everything."""
+        """Makes the given rows (indices, or a bool mask; None = all) forget everything.
+
+        Raises:
+            ValueError: a row that there is not.
+        """
         if rows is None:
             self.state = self.model.initial_state(self.batch_size, dtype=self.dtype)
             self.steps = 0
@@ -88,7 +94,11 @@ class Stream:
             self.state = states.reset_rows(self.state, rows, self.model.initial_state(1, dtype=self.dtype))
 
     def select(self, rows: Sequence[int] | Tensor) -> None:
-        """Keeps the given rows, in the given order; a row named twice goes on as two."""
+        """Keeps the given rows, in the given order; a row named twice goes on as two.
+
+        Raises:
+            ValueError: a row that there is not.
+        """
         self.state = states.select(self.state, rows)
 
     def snapshot(self, path: str | Path) -> None:
@@ -105,15 +115,16 @@ class Stream:
         """
         tensors, metadata = read_tensors(path, KIND)
         _check_model(path, metadata, self.model)
-        state = states.from_tensors(tensors, self.model.initial_state(1, dtype=self.dtype))
-        self.state, self.steps = state, int(metadata["steps"])
+        self.state = _own_dtypes(tensors, self.model.initial_state(1, dtype=self.dtype))
+        self.steps = int(metadata["steps"])
 
 
 class KeyedStream:
     """Any number of streams through one model, each named by a key; a push advances those it names in one batch.
 
     A key that is met for the first time begins with an empty state. All states lie in one batch, so a push is one call
-    of the model and touches only the rows it names.
+    of the model and touches only the rows it names (with a growing state every row has the slots of the longest).
+    Not to be pushed from several threads at once.
 
     Args: those of `Stream`.
     """
@@ -170,6 +181,8 @@ class KeyedStream:
         if len(shapes := {tuple(x.shape) for x in named.values()}) > 1:
             raise ValueError(f"tokens must all have one shape (width,), got {sorted(shapes)}")
         x = torch.stack(list(named.values()))
+        if elapsed is not None and (without := [key for key in named if key not in elapsed]):
+            raise ValueError(f"elapsed must have a time for every key pushed, got none for {without[0]!r}")
         aging = _aging(self.model, None if elapsed is None else [elapsed[key] for key in named], x)
 
         new = [key for key in named if key not in self._row]
@@ -184,8 +197,9 @@ class KeyedStream:
         y = y[:, 0] if self.readout is None else self.readout(y[:, 0])
         return dict(zip(named, y, strict=True))
 
-    def drop(self, keys: Sequence[Hashable]) -> None:
-        """Forgets these streams and frees their rows. Raises KeyError on a key that was never met."""
+    def drop(self, keys: Iterable[Hashable]) -> None:
+        """Forgets these streams and frees their rows. Raises KeyError, with nothing dropped, on a key never met."""
+        keys = list(dict.fromkeys(keys))
         rows = [self._row[key] for key in keys]
         self._state = states.reset_rows(self._state, rows, self.model.initial_state(1, dtype=self.dtype))
         self._free.extend(rows)
@@ -215,7 +229,7 @@ class KeyedStream:
         tensors, metadata = read_tensors(path, KEYED_KIND)
         _check_model(path, metadata, self.model)
         empty = self.model.initial_state(1, dtype=self.dtype)
-        self._state = states.concat([states.from_tensors(tensors, empty), empty])  # never without a row
+        self._state = states.concat([_own_dtypes(tensors, empty), empty])  # never without a row
         self._row = {key: row for row, key in enumerate(json.loads(metadata["keys"]))}
         self._free = [len(self._row)]
 
@@ -230,17 +244,27 @@ class KeyedStream:
 
 
 def model_fingerprint(model: SequenceLayer) -> str:
-    """SHA-256 of the model's weights: a state belongs to the model that made it."""
-    return fingerprint(model.state_dict() if isinstance(model, nn.Module) else {})
+    """SHA-256 of the model's weights and of how its parts are built: a state belongs to the model that made it."""
+    if not isinstance(model, nn.Module):
+        return fingerprint({}, {"model": type(model).__name__})
+    parts = {name: f"{type(part).__name__}({part.extra_repr()})" for name, part in model.named_modules()}
+    return fingerprint(model.state_dict(), parts)
 
 
 def _check_model(path: str | Path, metadata: Mapping[str, str], model: SequenceLayer) -> None:
     if metadata["model"] != model_fingerprint(model):
-        raise ValueError(f"{str(path)!r} must be a snapshot of this model, got one of a model with other weights")
+        raise ValueError(f"{str(path)!r} must be a snapshot of this model, got one of another model")
+
+
+def _own_dtypes(tensors: dict[str, Tensor], initial: states.State) -> states.State:
+    """A restored state in the precision of the stream that goes on with it."""
+    return states.tree_map(lambda leaf, own: leaf.to(own.dtype), states.from_tensors(tensors, initial), initial)
 
 
 def _token(x: Any, model: SequenceLayer, name: str = "x") -> Tensor:
     """x as a finite tensor in the model's dtype and on its device."""
+    if isinstance(model, nn.Module) and model.training:
+        raise ValueError("model must be in evaluation mode to stream, got one in training; call model.eval()")
     weight = next(model.parameters(), None) if isinstance(model, nn.Module) else None
     try:
         token = torch.as_tensor(x)
@@ -260,7 +284,10 @@ def _aging(model: SequenceLayer, elapsed: Any, x: Tensor) -> dict[str, Tensor]:
         return {}
     if not model.uses_elapsed:
         raise ValueError("elapsed must be None for a model whose layers do not age, got a time")
-    times = torch.as_tensor(elapsed, dtype=x.dtype, device=x.device)
+    try:
+        times = torch.as_tensor(elapsed, dtype=x.dtype, device=x.device)
+    except (RuntimeError, TypeError, ValueError):
+        raise ValueError(f"elapsed must be numbers, got {str(elapsed)[:60]!r}") from None
     if times.ndim > 1 or times.numel() not in (1, len(x)) or not (times.isfinite() & (times >= 0)).all():
         raise ValueError(f"elapsed must be finite, >= 0 and one number or one for each row, got {elapsed}")
     return {"elapsed": times.expand(len(x))[:, None]}

@@ -2,11 +2,11 @@
 
 | law         | says                                                                                            |
 |-------------|-------------------------------------------------------------------------------------------------|
-| `modes`     | one call = any chunks = token by token: outputs, final state, gradients                         |
+| `modes`     | one call = any chunks = token by token: outputs, final state, gradients; arguments not changed  |
 | `causal`    | an output does not depend on later tokens                                                       |
 | `masked`    | what stands at masked steps changes no bit; masked = deleted; reset = a new call                |
 | `rows`      | rows of a batch are independent; the tools of `aaren.state` work                                |
-| `precision` | sums do not stall in bfloat16; a state keeps the dtype it was given                             |
+| `precision` | sums do not stall in bfloat16; a float64 state is kept and summed in float64                    |
 | `size`      | a constant state has the same bytes after 1 and 100,000 tokens; a growing one says so           |
 | `tools`     | `state_dict`, `torch.export` of the one-token call, `torch.compile` where `layer.compilable`    |
 """
@@ -74,7 +74,12 @@ class _Subject:
         return tree_map(lambda leaf: leaf.requires_grad_() if leaf.is_floating_point() else leaf, state)
 
     def __call__(self, inputs: _Inputs, state: State = None) -> tuple[Tensor, State]:
-        return self.layer(inputs.x, state, **inputs.flags)
+        given = {"x": inputs.x, **inputs.flags} | ({} if state is None else dict(named_leaves(state)))
+        versions = {name: tensor._version for name, tensor in given.items()}
+        y, state = self.layer(inputs.x, state, **inputs.flags)
+        for name, tensor in given.items():
+            assert tensor._version == versions[name], f"{name} must not be changed in place by the call"
+        return y, state
 
     def in_pieces(self, inputs: _Inputs, lengths: Sequence[int], state: State) -> tuple[Tensor, State]:
         outputs = []
@@ -230,6 +235,9 @@ def _precision(subject: _Subject) -> None:
     _, after = single(torch.randn(BATCH, 3, single.d_model), state)
     for (name, a), (_, b) in zip(named_leaves(after), named_leaves(state), strict=True):
         assert a.dtype == b.dtype, f"{name} must keep the dtype it was given, {b.dtype}, got {a.dtype}"
+    wide = [leaf for _, leaf in named_leaves(after) if leaf.dtype == torch.float64]
+    fine = any((leaf.float().double() != leaf).any() for leaf in wide)
+    assert fine or not wide, "a float64 state must be summed in float64, got only numbers that float32 can hold"
 
     half = copy.deepcopy(subject.layer).bfloat16()
     exact = copy.deepcopy(half).double()
@@ -343,5 +351,6 @@ def check_sequence_layer(
     for law in laws:
         try:
             LAWS[law](_Subject(layer, dtype))
-        except AssertionError as error:
-            raise AssertionError(f"law {law!r} broken by {type(layer).__name__}: {error}") from error
+        except Exception as error:  # whatever a layer raises, the law did not hold
+            reason = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+            raise AssertionError(f"law {law!r} broken by {type(layer).__name__}: {reason}") from error

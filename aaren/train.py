@@ -2,9 +2,10 @@
 
 import json
 import math
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,9 +40,13 @@ class Recipe:
     """validations without improvement after which training stops"""
 
     def __post_init__(self):
+        whole = ("updates", "batch_size", "warmup", "validate_every", "patience")
         for name, value in asdict(self).items():
-            if value < 0 or (value == 0 and name not in ("warmup", "weight_decay")):
-                raise ValueError(f"{name} must be above 0, got {value}")
+            least = 0 if name in ("warmup", "weight_decay") else 1 if name in whole else 1e-30
+            if not least <= value < math.inf or (name in whole and value != int(value)):
+                bound = "above 0" if least == 1e-30 else f"at least {least}"
+                kind = "a whole number" if name in whole else "a number"
+                raise ValueError(f"{name} must be {kind} {bound}, got {value}")
 
     def rate(self, update: int) -> float:
         """Learning rate of an update, counted from 0."""
@@ -62,6 +67,8 @@ class Fitted:
     best_update: int
     best_validation: float
     updates: int
+    seconds: float = field(default=0.0, compare=False)
+    """time spent, interrupted runs included up to their last checkpoint"""
 
 
 def fit(
@@ -94,7 +101,7 @@ def fit(
         progress: show a progress bar on standard error.
 
     Raises:
-        FloatingPointError: the loss is not finite.
+        FloatingPointError: the loss, its gradient or the validation is not finite.
         ImportError: accelerate is not installed.
         OSError: the checkpoint cannot be written.
         ValueError: the checkpoint is damaged or of another run.
@@ -107,6 +114,7 @@ def fit(
     if checkpoint is not None and checkpoint.exists():
         best, done = _resume(checkpoint, run, model, optimiser)
 
+    began = time.perf_counter() - done.seconds
     with torch.random.fork_rng(), _bar(progress and accelerator.is_main_process, recipe.updates) as show:
         losses: list[Tensor] = []
         while done.updates < recipe.updates and not _stalled(done, recipe):
@@ -135,6 +143,11 @@ def fit(
                 entry = {"update": done.updates, "loss": torch.stack(losses).mean().item(), "validation": validation}
                 done.history.append(entry)
                 losses = []
+                if not math.isfinite(validation):
+                    raise FloatingPointError(
+                        f"validation must be finite, got {validation} after {done.updates} updates"
+                    )
+                done.seconds = time.perf_counter() - began
                 if validation < done.best_validation:
                     done.best_validation, done.best_update = validation, done.updates
                     best = {name: value.clone() for name, value in model.state_dict().items()}
@@ -142,6 +155,7 @@ def fit(
                     _save(checkpoint, run, model, optimiser, best, done)
             show(done)
 
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)  # else `model` keeps computing in mixed precision
     model.load_state_dict(best)
     model.eval()
     return done
@@ -153,7 +167,7 @@ def _stalled(done: Fitted, recipe: Recipe) -> bool:
 
 def _mix(seed: int, number: int) -> int:
     """One seed from two numbers, without the clashes of a sum."""
-    return (seed * 1_000_003 + number) % 2**63
+    return (int(seed) * 1_000_003 + number) % 2**63
 
 
 def _save(path: Path, run: str, model: nn.Module, optimiser: Any, best: dict[str, Tensor], done: Fitted) -> None:

@@ -1,4 +1,4 @@
-"""Shape annotations of the whole package are checked at run time in tests, except in the `compiled` call."""
+"""Shape annotations of the package are checked at run time in tests, except in the call for marker `unchecked`."""
 
 import os
 

@@ -131,8 +131,8 @@ def test_errors_of_classify(waves_folder, tmp_path, capsys, monkeypatch):
     good = ["classify", "--data", waves_folder, "--out", tmp_path / "out"]
     error = fails(capsys, *good, "--layer", "atention")
     assert "layer must be one of aaren, aaren_decay, attention, gru, lstm, got 'atention'; did you mean" in error
-    assert not (tmp_path / "out").exists()
     error = fails(capsys, "classify", "--data", "JapaneseVowls", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
     assert "got 'JapaneseVowls'; did you mean JapaneseVowels" in error
     assert "existing folder" in fails(capsys, "classify", "--data", tmp_path / "nowhere.ts", "--out", tmp_path / "out")
     (tmp_path / "file").write_text("")
@@ -142,7 +142,7 @@ def test_errors_of_classify(waves_folder, tmp_path, capsys, monkeypatch):
     assert "folder for results must be writable" in fails(
         capsys, "classify", "--data", waves_folder, "--out", "/proc/aaren"
     )
-    assert "updates must be above 0, got 0" in fails(capsys, *good, "--updates", "0")
+    assert "updates must be a whole number at least 1, got 0" in fails(capsys, *good, "--updates", "0")
     monkeypatch.setitem(sys.modules, "accelerate", None)
     assert "pip install 'aaren[tasks]'" in fails(capsys, *good)
 
@@ -182,14 +182,19 @@ def test_errors_of_stream(trained, tmp_path, capsys):
     for text, message in [
         ("[1, 2]\n", "sample 1: x must have shape"),
         ("[1, 2, 3]\nhello\n", "line 2 must be a list of numbers in JSON, got 'hello'"),
-        ("[1, 2, null]\n", "sample 1: x must be numbers, got"),
+        ("[1, 2, null]\n", "line 1 must be a list of numbers in JSON, got '[1, 2, null]'"),
+        ("[[1, 2, 3]]\n", "line 1 must be a list of numbers"),
         ("[1, NaN, 2]\n", "sample 1: x must be finite"),
     ]:
         lines.write_text(text)
         assert message in fails(capsys, "stream", model, "--input", lines)
     assert "line 1 must be {" in fails(capsys, "stream", model, "--input", lines, "--keyed")
-    assert "case must be below 370" in fails(capsys, "stream", model, "--data", "JapaneseVowels", "--case", "370")
+    assert "case must be from 0 to 369" in fails(capsys, "stream", model, "--data", "JapaneseVowels", "--case", "370")
+    lines.write_text('{"key": null, "x": [1, 2, 3]}\n')
+    assert "line 1 must be {" in fails(capsys, "stream", model, "--input", lines, "--keyed")
     lines.write_text("[1, 2, 3]\n")
+    assert "got both" in fails(capsys, "stream", model, "--input", lines, "--data", "JapaneseVowels")
+    assert "snapshot must be a file" in fails(capsys, "stream", model, "--input", lines, "--snapshot", tmp_path)
     main(["stream", str(model), "--input", str(lines), "--snapshot", str(tmp_path / "snapshot")])
     content = (tmp_path / "snapshot").read_bytes()
     (tmp_path / "snapshot").write_bytes(content[:50])
@@ -231,7 +236,7 @@ def test_ctrl_c_keeps_the_progress(waves_folder, tmp_path):
     _, error = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in error
-    assert "interrupted; run the same command again to go on" in error
+    assert "interrupted; run the same command again to go on from the last validation" in error
     assert [path.name for path in halved.iterdir()] == ["checkpoint.safetensors"]
     assert subprocess.run([*command, "--out", str(halved)], env=WIDE, capture_output=True).returncode == 0
     X = waves()[0][40:]

@@ -46,8 +46,8 @@ def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "aaren.tasks.classify", raising=False)
     with pytest.raises(ImportError, match=r"pip install 'aaren\[tasks\]'"):
         _ = aaren.Classifier
-    with pytest.raises(ImportError, match=r"nothing_like_it must be installed .* pip install 'aaren\[rl\]'"):
-        require("nothing_like_it", "rl")
+    with pytest.raises(ImportError, match=r"nothing_like_it must be installed .* pip install 'aaren\[dev\]'"):
+        require("nothing_like_it", "dev")
 
 
 def test_versions_agree():

@@ -39,6 +39,10 @@ def test_elapsed_reaches_the_model():
     assert_close(pushed, model(x, elapsed=elapsed)[0], rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="elapsed must be finite, >= 0"):
         stream.push(x[:, 0], elapsed=-1.0)
+    with pytest.raises(ValueError, match="elapsed must be numbers, got 'x'"):
+        stream.push(x[:, 0], elapsed="x")
+    with pytest.raises(ValueError, match="elapsed must have a time for every key pushed, got none for 'b'"):
+        KeyedStream(model).push({"a": x[0, 0], "b": x[0, 0]}, elapsed={"a": 1.0})
     with pytest.raises(ValueError, match="elapsed must be None for a model whose layers do not age"):
         Stream(make()).push(x[0, 0], elapsed=1.0)
 
@@ -121,8 +125,8 @@ def test_what_cannot_be_restored_leaves_the_stream_as_it_was(tmp_path):
         "flipped": "contents that do not match their checksum",
         "foreign": "must be a whole safetensors file",
         "empty": "must be a whole safetensors file",
-        "other weights": "must be a snapshot of this model, got one of a model with other weights",
-        "other layer": "must be a snapshot of this model, got one of a model with other weights",
+        "other weights": "must be a snapshot of this model, got one of another model",
+        "other layer": "must be a snapshot of this model, got one of another model",
         "keyed": "must be a file of kind 'aaren stream'",
         "leafless": "state must have the leaves",
         "shapeless": r"must be like float64 \(rows, ",
@@ -223,6 +227,66 @@ def test_a_bad_token_advances_no_stream():
     keyed.push({("a", "tuple"): torch.zeros(8)})
     with pytest.raises(ValueError, match="keys must be strings or numbers to be saved"):
         keyed.snapshot("never written")
+
+
+def test_dropped_rows_are_used_once():
+    keyed = KeyedStream(make())
+    keyed.push({"a": torch.randn(8), "b": torch.randn(8)})
+    with pytest.raises(KeyError):
+        keyed.drop(["a", "c"])
+    assert len(keyed) == 2
+    keyed.drop(key for key in ["a", "b", "a"])
+    keyed.push({key: torch.randn(8) for key in "xyz"})
+    assert len(set(keyed._row.values())) == len(keyed) == 3
+
+
+def test_a_cache_is_as_long_as_its_longest_stream():
+    keyed = KeyedStream(make("attention"))
+    for key in range(50):
+        keyed.push({key: torch.randn(8)})
+    assert keyed._state[0].live.shape[1] == 1
+    stream = Stream(make("attention"), 2)
+    for _ in range(9):
+        stream.push(torch.randn(2, 8))
+    stream.reset([0, 1])
+    stream.push(torch.randn(2, 8))
+    assert stream.state[0].live.shape[1] == 1
+
+
+def test_a_stream_keeps_its_precision_over_a_restore(tmp_path):
+    narrow, wide = Stream(make(), dtype=torch.float32), Stream(make())
+    narrow.push(torch.randn(8))
+    narrow.snapshot(tmp_path / "s")
+    wide.restore(tmp_path / "s")
+    assert {leaf.dtype for _, leaf in states.named_leaves(wide.state)} == {torch.float64}
+
+
+def test_the_same_weights_built_otherwise_are_another_model(tmp_path):
+    model = make()
+    Stream(model).snapshot(tmp_path / "s")
+    other = Encoder(2, 8, 2, 16, norm_first=True)
+    other.load_state_dict(model.state_dict())
+    with pytest.raises(ValueError, match="got one of another model"):
+        Stream(other).restore(tmp_path / "s")
+
+
+def test_a_model_in_training_cannot_stream():
+    model = make()
+    stream = Stream(model)
+    model.train()
+    with pytest.raises(ValueError, match="model must be in evaluation mode to stream"):
+        stream.push(torch.zeros(8))
+
+
+def test_rows_that_there_are_not():
+    stream = Stream(make(), 2)
+    with pytest.raises(ValueError, match=r"rows must be below 2, got \[7\]"):
+        stream.reset([7])
+    with pytest.raises(ValueError, match=r"rows must be a mask of shape \(2,\)"):
+        stream.select(torch.tensor([True]))
+    stream.reset([-1])
+    stream.select([])
+    assert stream.batch_size == 0
 
 
 def test_idle_streams_cost_nothing():

@@ -99,6 +99,28 @@ class ChoosesItsOwnDtype(CumulativeMean):
         return y, state.to(self.sums(x.dtype))
 
 
+class SumsInSinglePrecision(CumulativeMean):
+    """Keeps the label of the dtype, not its precision."""
+
+    def forward(self, x, state=None, **flags):
+        y, after = super().forward(x, None if state is None else state.float(), **flags)
+        return y, after if state is None else after.to(state.dtype)
+
+
+class OverwritesItsState(CumulativeMean):
+    def forward(self, x, state=None, **flags):
+        y, after = super().forward(x, state, **flags)
+        if state is not None:
+            with torch.no_grad():
+                state.copy_(after)
+        return y, after
+
+
+class KnowsNoReset(CumulativeMean):
+    def forward(self, x, state=None, *, padding_mask=None):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return super().forward(x, state, padding_mask=padding_mask)
+
+
 class RemembersEverything(CumulativeMean):
     """Its state is all tokens, though it says it is constant."""
 
@@ -146,6 +168,9 @@ VIOLATORS = [
     (MixesRows, "rows"),
     (SumsInHalfPrecision, "precision"),
     (ChoosesItsOwnDtype, "precision"),
+    (SumsInSinglePrecision, "precision"),
+    (OverwritesItsState, "modes"),
+    (KnowsNoReset, "modes"),
     (RemembersEverything, "size"),
     (SaysItGrows, "size"),
     (HidesAWeight, "tools"),

@@ -121,6 +121,11 @@ def test_a_loss_that_is_not_finite_stops_with_its_update():
         fit(make_model(), batch, bad, validate, RECIPE)
 
 
+def test_a_validation_that_is_not_finite_stops_too():
+    with pytest.raises(FloatingPointError, match="validation must be finite, got nan after 10 updates"):
+        fit(make_model(), batch, loss, lambda *_: float("nan"), RECIPE)
+
+
 def test_learning_rate_rises_and_falls_to_zero():
     recipe = Recipe(updates=100, warmup=10, learning_rate=1.0)
     rates = [recipe.rate(update) for update in range(100)]
@@ -132,10 +137,14 @@ def test_learning_rate_rises_and_falls_to_zero():
 
 @pytest.mark.unchecked
 def test_bad_recipe_is_named():
-    with pytest.raises(ValueError, match="updates must be above 0, got 0"):
+    with pytest.raises(ValueError, match="updates must be a whole number at least 1, got 0"):
         Recipe(updates=0)
-    with pytest.raises(ValueError, match=r"weight_decay must be above 0, got -1"):
+    with pytest.raises(ValueError, match="weight_decay must be a number at least 0, got -1"):
         Recipe(weight_decay=-1)
+    with pytest.raises(ValueError, match="learning_rate must be a number above 0, got nan"):
+        Recipe(learning_rate=float("nan"))
+    with pytest.raises(ValueError, match=r"batch_size must be a whole number at least 1, got 2.5"):
+        Recipe(batch_size=2.5)  # pyright: ignore[reportArgumentType]
 
 
 def test_progress_bar(capsys, monkeypatch):

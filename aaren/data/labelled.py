@@ -55,8 +55,10 @@ def check_cases(X: Any, channels: int | None = None) -> list[np.ndarray]:
             case = np.asarray(case, dtype=np.float32)
         except (TypeError, ValueError):
             raise ValueError(f"X must hold numbers, got something else in case {number}") from None
-        if case.ndim != 2 or case.shape[1] < 1:
-            raise ValueError(f"X must have cases of shape (channels, time >= 1), got {case.shape} in case {number}")
+        if case.ndim != 2 or 0 in case.shape:
+            raise ValueError(
+                f"X must have cases of shape (channels, time), neither 0, got {case.shape} in case {number}"
+            )
         channels = channels or case.shape[0]
         if case.shape[0] != channels:
             raise ValueError(f"X must have {channels} channels in every case, got {case.shape[0]} in case {number}")
@@ -71,8 +73,16 @@ def check_cases(X: Any, channels: int | None = None) -> list[np.ndarray]:
 
 
 def check_labels(y: Any, cases: Sequence[np.ndarray]) -> np.ndarray:
-    """y as an array with a label for each case. Raises ValueError on another length or fewer than two classes."""
+    """y as an array with a label for each case.
+
+    Raises:
+        ValueError: another length, fewer than two classes, labels that are not all strings or all finite numbers.
+    """
     labels = np.asarray(y)
+    if labels.dtype == object and all(isinstance(label, str) for label in labels):
+        labels = labels.astype(str)
+    if labels.dtype.kind not in "Ubiuf" or (labels.dtype.kind == "f" and not np.isfinite(labels).all()):
+        raise ValueError(f"y must hold strings only or finite numbers only, got an array of {labels.dtype}")
     if labels.ndim != 1 or len(labels) != len(cases):
         raise ValueError(f"y must have one label for each of the {len(cases)} cases, got shape {labels.shape}")
     if len(classes := np.unique(labels)) < 2:

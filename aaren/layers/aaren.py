@@ -37,6 +37,9 @@ class _PrefixSoftmax(nn.Module, abc.ABC):
     def score_map(self) -> tuple[Float[Tensor, "H D"], Float[Tensor, "H"]]:
         """Weight and constant of the map from a token to its scores."""
 
+    def extra_repr(self) -> str:
+        return f"nhead={self.nhead}"
+
     def initial_state(
         self, batch_size: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> ScanState:
@@ -63,7 +66,7 @@ class _PrefixSoftmax(nn.Module, abc.ABC):
         reset: Reset | None,
     ) -> tuple[Tokens, ScanState]:
         """The call of the contract with a decay (see `attention_scan`); None is the paper."""
-        x = accept(x, self.d_model, padding_mask, reset)
+        x = accept(x, self.d_model, padding_mask, reset, self.out_proj.weight)
         scores = F.linear(x, *self.score_map())
         values = self.v_proj(x).unflatten(-1, (self.nhead, self.head_dim))
         if self.training and self.dropout:

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aaren.layers.protocol import accept, head_width, init_projections
+from aaren.layers.protocol import accept, check_rows, head_width, init_projections
 from aaren.shapes import PaddingMask, Reset, Tokens
 
 
@@ -73,9 +73,10 @@ class Attention(nn.Module):
         padding_mask: PaddingMask | None = None,
         reset: Reset | None = None,
     ) -> tuple[Tokens, KVCache]:
-        x = accept(x, self.d_model, padding_mask, reset)
+        x = accept(x, self.d_model, padding_mask, reset, self.out_proj.weight)
         if state is None:
             state = self.initial_state(x.shape[0], x.device)
+        check_rows(state.live, x.shape[0])
         queries, keys, values = (self._heads(projection, x) for projection in (self.q_proj, self.k_proj, self.v_proj))
         new_live = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if padding_mask is None else ~padding_mask
         cache = KVCache(
@@ -97,6 +98,9 @@ class Attention(nn.Module):
         if resets is not None:
             cache = cache._replace(live=cache.live & (resets == resets[:, -1:]))
         return y, self._trim(cache, moved=padding_mask is not None or reset is not None)
+
+    def extra_repr(self) -> str:
+        return f"nhead={self.nhead}, window={self.window}"
 
     def _heads(self, projection: nn.Linear, x: Tokens) -> Float[Tensor, "B H T E"]:
         return projection(x).unflatten(-1, (self.nhead, self.head_dim)).transpose(1, 2)
@@ -125,9 +129,9 @@ class Attention(nn.Module):
             cache = KVCache(keys, values, live)
         if self.window is not None:
             slots = self.window
-        elif moved and not torch.compiler.is_compiling():  # a compiled graph cannot choose a size by looking at data
-            slots = int(cache.live.sum(dim=1).max())
+        elif torch.compiler.is_compiling() or cache.live[:, 0].any():
+            return cache  # a compiled graph cannot choose a size by looking at data; and if a row uses all, all stay
         else:
-            return cache
+            slots = int(cache.live.any(dim=0).sum())
         unused = cache.live.shape[1] - slots
         return KVCache(cache.keys[:, :, unused:], cache.values[:, :, unused:], cache.live[:, unused:])

@@ -65,7 +65,7 @@ class Block(nn.Module):
         reset: Reset | None = None,
         elapsed: Elapsed | None = None,
     ) -> tuple[Tokens, State]:
-        x = accept(x, self.d_model, padding_mask, reset)
+        x = accept(x, self.d_model, padding_mask, reset, self.linear1.weight)
         aging = {"elapsed": elapsed} if self.uses_elapsed else {}
         y, state = self.layer(
             self.norm1(x) if self.norm_first else x, state, padding_mask=padding_mask, reset=reset, **aging
@@ -75,6 +75,9 @@ class Block(nn.Module):
             return x + self._feed_forward(self.norm2(x)), state
         x = self.norm1(x)
         return self.norm2(x + self._feed_forward(x)), state
+
+    def extra_repr(self) -> str:
+        return f"norm_first={self.norm_first}, activation={self.activation}"
 
     def _feed_forward(self, x: Tokens) -> Tokens:
         x = self.dropout(ACTIVATIONS[self.activation](self.linear1(x)))

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from aaren.layers.protocol import accept
+from aaren.layers.protocol import accept, check_rows
 from aaren.shapes import PaddingMask, Reset, Tokens
 
 
@@ -47,6 +47,7 @@ class Positions(nn.Module):
         x = accept(x, self.d_model, padding_mask, reset)
         if state is None:
             state = self.initial_state(x.shape[0], x.device)
+        check_rows(state, x.shape[0])
         live = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if padding_mask is None else ~padding_mask
         seen = state[:, None] + live.cumsum(dim=1)  # this token included
         if reset is not None:

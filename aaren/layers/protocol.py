@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from aaren.shapes import Elapsed, PaddingMask, Reset, Tokens, check_flags
 
@@ -44,18 +44,24 @@ LayerFactory = Callable[..., Any]
 """`factory(d_model, nhead, dropout=...)` makes a layer: the classes of `LAYERS`, or the user's own."""
 
 
-def accept(x: Tokens, width: int, padding_mask: PaddingMask | None, reset: Reset | None) -> Tokens:
+def accept(
+    x: Tokens, width: int, padding_mask: PaddingMask | None, reset: Reset | None, weight: Tensor | None = None
+) -> Tokens:
     """Checks the arguments of the contract and returns x with zeros at masked steps.
 
     `where`, not a product, and before the first matrix product: NaN under the mask must reach no weight's gradient.
 
     Raises:
-        ValueError: x or a flag of another shape or kind.
+        ValueError: x or a flag of another shape or kind; x of another dtype than `weight`, if given.
     """
     if x.ndim != 3 or x.shape[1] < 1 or x.shape[2] != width:
         raise ValueError(f"x must have shape (batch, time >= 1, {width}), got {tuple(x.shape)}")
     if not x.is_floating_point():
         raise ValueError(f"x must be floating point, got {x.dtype}; use x.float()")
+    if weight is not None and x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise ValueError(
+            f"x must have the dtype of the weights, {weight.dtype}, got {x.dtype}; use x.to({weight.dtype})"
+        )
     check_flags("padding_mask", padding_mask, x.shape[:2])
     check_flags("reset", reset, x.shape[:2])
     return x if padding_mask is None else torch.where(padding_mask[..., None], 0.0, x)
@@ -63,12 +69,19 @@ def accept(x: Tokens, width: int, padding_mask: PaddingMask | None, reset: Reset
 
 def accept_elapsed(elapsed: Elapsed | None, x: Tokens, padding_mask: PaddingMask | None) -> Elapsed:
     """`elapsed` with ones if there is none and zeros at masked steps. Raises ValueError on another shape."""
+    check_flags("padding_mask", padding_mask, x.shape[:2])
     if elapsed is None:
         return torch.ones(x.shape[:2], device=x.device, dtype=x.dtype)
     if elapsed.shape != x.shape[:2]:
         raise ValueError(f"elapsed must have shape (batch, time) = {tuple(x.shape[:2])}, got {tuple(elapsed.shape)}")
     elapsed = elapsed.to(x.dtype)
     return elapsed if padding_mask is None else torch.where(padding_mask, 0.0, elapsed)
+
+
+def check_rows(leaf: Tensor, batch: int) -> None:
+    """Raises ValueError unless a leaf of the state has the rows of x."""
+    if leaf.shape[0] != batch:
+        raise ValueError(f"state must have the rows of x, {batch}, got {leaf.shape[0]}")
 
 
 def head_width(d_model: int, nhead: int) -> int:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from aaren.layers.protocol import accept
+from aaren.layers.protocol import accept, check_rows
 from aaren.shapes import PaddingMask, Reset, Tokens
 
 
@@ -42,7 +42,7 @@ class GRU(nn.Module):
         padding_mask: PaddingMask | None = None,
         reset: Reset | None = None,
     ) -> tuple[Tokens, Float[Tensor, "B D"]]:
-        x = accept(x, self.d_model, padding_mask, reset)
+        x = accept(x, self.d_model, padding_mask, reset, next(self.rnn.parameters()))
         if state is None:
             state = self.initial_state(x.shape[0], x.device)
         y, (h,) = _run(self.rnn, x, (state,), padding_mask, reset)
@@ -75,7 +75,7 @@ class LSTM(nn.Module):
         padding_mask: PaddingMask | None = None,
         reset: Reset | None = None,
     ) -> tuple[Tokens, LSTMState]:
-        x = accept(x, self.d_model, padding_mask, reset)
+        x = accept(x, self.d_model, padding_mask, reset, next(self.rnn.parameters()))
         if state is None:
             state = self.initial_state(x.shape[0], x.device)
         y, hidden = _run(self.rnn, x, state, padding_mask, reset)
@@ -98,6 +98,7 @@ def _run(
 
     Outputs at masked steps are zero.
     """
+    check_rows(hidden[0], x.shape[0])
     if padding_mask is None and reset is None:
         y, final = _call(rnn, x, hidden)
         return y, final
@@ -121,10 +122,12 @@ def _run(
     packed_y, ends = _call(rnn, packed, start)
     padded_y, _ = pad_packed_sequence(packed_y, batch_first=True)
 
-    y = torch.zeros_like(x).index_put((row, step), padded_y[stretch, position])
+    y = padded_y.new_zeros(batch, time, padded_y.shape[2]).index_put((row, step), padded_y[stretch, position])
     is_last = torch.ones_like(first, dtype=torch.bool)  # of the stretches of its row
     is_last[:-1] = row[first][1:] != row[first][:-1]
-    final = tuple(h.index_put((row[first][is_last],), end[is_last]) for h, end in zip(hidden, ends, strict=True))
+    final = tuple(
+        h.index_put((row[first][is_last],), end[is_last].to(h.dtype)) for h, end in zip(hidden, ends, strict=True)
+    )
     return y, final
 
 

@@ -78,7 +78,7 @@ class SequenceClassifier(nn.Module):
         reset: Reset | None = None,
         elapsed: Elapsed | None = None,
     ) -> tuple[Float[Tensor, "B T K"], dict[str, State]]:
-        x = accept(x, self.channels, padding_mask, reset)
+        x = accept(x, self.channels, padding_mask, reset, self.head.weight)
         if state is None:
             state = self.initial_state(x.shape[0], x.device)
         flags: Any = {"padding_mask": padding_mask, "reset": reset}

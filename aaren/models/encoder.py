@@ -11,7 +11,15 @@ from aaren.shapes import Elapsed, PaddingMask, Reset, Tokens
 
 
 class Encoder(nn.Module):
-    """`num_layers` blocks on top of each other; for the other arguments see `Block`."""
+    """`num_layers` blocks on top of each other, tokens (batch, time, d_model) to tokens of the same shape.
+
+    Args:
+        num_layers: number of blocks, at least 1.
+        d_model, nhead, dim_feedforward, layer, norm_first, activation, dropout: of each, see `Block`.
+
+    Raises:
+        ValueError: num_layers is below 1, or an argument is wrong for `Block`; a state of another number of blocks.
+    """
 
     def __init__(
         self,
@@ -60,6 +68,8 @@ class Encoder(nn.Module):
         reset: Reset | None = None,
         elapsed: Elapsed | None = None,
     ) -> tuple[Tokens, tuple[State, ...]]:
+        if state is not None and len(state) != len(self.blocks):
+            raise ValueError(f"state must be a tuple of one for each of {len(self.blocks)} blocks, got {len(state)}")
         states = []
         for block, old in zip(self.blocks, state or (None,) * len(self.blocks), strict=True):
             x, new = block(x, old, padding_mask=padding_mask, reset=reset, elapsed=elapsed)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from aaren.ops.scan_state import ScanState, check_state, combine, empty, readout
+from aaren.ops.scan_state import ScanState, check_state, combine, empty, no_autocast, readout
 from aaren.shapes import PaddingMask, check_flags
 
 Queries = Float[Tensor, "B Q H D"]
@@ -62,10 +62,11 @@ def attend(
 
     dtype, out_dtype = state.u.dtype, values.dtype
     queries = queries.to(dtype) / math.sqrt(head_dim)
-    for start in range(0, time, block or time):
-        portion = slice(start, start + (block or time))
-        mask = None if padding_mask is None else padding_mask[:, portion]
-        state = combine(state, _read(queries, keys[:, portion].to(dtype), values[:, portion].to(dtype), mask))
+    with no_autocast(keys.device):
+        for start in range(0, time, block or time):
+            portion = slice(start, start + (block or time))
+            mask = None if padding_mask is None else padding_mask[:, portion]
+            state = combine(state, _read(queries, keys[:, portion].to(dtype), values[:, portion].to(dtype), mask))
     return readout(state).to(out_dtype), state
 
 

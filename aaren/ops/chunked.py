@@ -3,6 +3,7 @@
 Inside a block every prefix is a masked softmax over the block's own tokens plus one more entry, the carried state:
 with A[t, i] the decay between tokens i and t, the log weight of token i for reader t is s_i - A[t, i], and that of the
 carried state m - A[t, start]. (Rabe & Staats 2021 call the same evaluation order memory-efficient attention.)
+The maximum of a line is taken off the scores before the decays, which would lose their digits in large scores.
 """
 
 import math
@@ -31,19 +32,19 @@ def scan_chunked(scores: Scores, values: Values, decay: Scores | None, state: Sc
 def _prefixes(scores: Scores, values: Values, decay: Scores | None, carried: ScanState) -> ScanState:
     """The states after each token of one block: leaves (B, T, H) and (B, T, H, D)."""
     time = scores.shape[1]
-    token_weights = scores.transpose(1, 2)[:, :, None, :]  # (B, H, reader t, token i)
-    carried_weights = carried.m[:, :, None]  # (B, H, reader t)
-    if decay is not None:
-        ages = _ages(decay.transpose(1, 2))  # (B, H, T, 1 + T)
-        carried_weights = carried_weights - ages[..., 0]
-        token_weights = token_weights - ages[..., 1:]
+    tokens, state = scores.transpose(1, 2)[:, :, None, :], carried.m[:, :, None]  # (B, H, reader 1, token i), (B, H, 1)
+    aged_tokens, aged_state = tokens, state.expand(-1, -1, time)
+    ages = None if decay is None else _ages(decay.transpose(1, 2))  # (B, H, reader t, 1 + T)
+    if ages is not None:
+        aged_tokens, aged_state = tokens - ages[..., 1:], state - ages[..., 0]
     causal = torch.ones(time, time, dtype=torch.bool, device=scores.device).tril()
-    token_weights = torch.where(causal, token_weights, -math.inf)
-
-    m = torch.maximum(token_weights.amax(dim=-1), carried_weights).detach()
+    m = torch.maximum(torch.where(causal, aged_tokens, -math.inf).amax(dim=-1), aged_state).detach()  # (B, H, t)
     shift = torch.where(m == -math.inf, 0.0, m)
-    p = torch.exp(token_weights - shift[..., None])  # (B, H, t, i)
-    p_carried = torch.exp(carried_weights - shift)  # (B, H, t)
+    log_p, log_p_state = tokens - shift[..., None], state - shift
+    if ages is not None:
+        log_p, log_p_state = log_p - ages[..., 1:], log_p_state - ages[..., 0]
+    p = torch.exp(torch.where(causal, log_p, -math.inf))  # (B, H, t, i)
+    p_carried = torch.exp(log_p_state)  # (B, H, t)
     u = p.sum(dim=-1) + p_carried * carried.u[:, :, None]
     w = p @ values.transpose(1, 2) + p_carried[..., None] * carried.w[:, :, None]
     return ScanState(m.transpose(1, 2), u.transpose(1, 2), w.transpose(1, 2))

@@ -8,7 +8,7 @@ import torch
 from aaren.ops.chunked import scan_chunked
 from aaren.ops.parallel import scan_parallel
 from aaren.ops.reference import scan_reference
-from aaren.ops.scan_state import ScanState, check_state, empty
+from aaren.ops.scan_state import ScanState, check_state, empty, no_autocast
 from aaren.shapes import PaddingMask, Reset, Scores, Values, check_flags
 
 Backend = Callable[[Scores, Values, Scores | None, ScanState], tuple[Values, ScanState]]
@@ -80,7 +80,8 @@ def attention_scan(
         decay = None if decay is None else torch.where(dead, 0.0, decay)
 
     name = choose_backend(scores.shape[1]) if backend == "auto" else backend
-    outputs, state = BACKENDS[name](scores, values, decay, state)
+    with no_autocast(scores.device):
+        outputs, state = BACKENDS[name](scores, values, decay, state)
     return outputs.to(out_dtype), state
 
 
@@ -99,6 +100,8 @@ def _check(
             f"values must have shape (*scores.shape, head_dim), got scores {tuple(scores.shape)} and values "
             f"{tuple(values.shape)}"
         )
+    if not (scores.is_floating_point() and values.is_floating_point()):
+        raise ValueError(f"scores and values must be floating point, got {scores.dtype} and {values.dtype}")
     if decay is not None and decay.shape != scores.shape:
         raise ValueError(f"decay must have the shape of scores, {tuple(scores.shape)}, got {tuple(decay.shape)}")
     check_flags("padding_mask", padding_mask, scores.shape[:2])

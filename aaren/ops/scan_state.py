@@ -5,7 +5,8 @@ differs on purpose: the paper starts from m = 0, which gives 0/0 once every scor
 """
 
 import math
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -55,12 +56,22 @@ def leaf(scores: Float[Tensor, "*rows"], values: Float[Tensor, "*rows D"]) -> Sc
 
 def age(state: ScanState, decay: Float[Tensor, "*rows"]) -> ScanState:
     """Everything seen so far loses `decay` (>= 0) in log weight; an infinite decay forgets it."""
-    return state._replace(m=state.m - decay)
+    m = state.m - decay
+    # A small decay is lost in the digits of a large m, every time anew: what m could not take goes into the sums.
+    rest = torch.exp(torch.where(m == -math.inf, 0.0, (state.m - m) - decay))
+    return ScanState(m, state.u * rest, state.w * rest[..., None])
 
 
 def readout(state: ScanState) -> Float[Tensor, "*rows D"]:
     """The average w / u, and 0 where nothing has been seen."""
     return state.w / torch.where(state.u > 0, state.u, 1.0)[..., None]
+
+
+def no_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Keeps autocast from running the sums in half precision; nothing where autocast is off."""
+    if not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def check_state(state: ScanState, rows: tuple[int, ...], head_dim: int) -> None:

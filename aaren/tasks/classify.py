@@ -39,14 +39,14 @@ class Classifier(ClassifierMixin, BaseEstimator):
         recipe: how it is trained.
         validation: share of each class held out of the training data for model selection and early stopping.
         seed: of the weights, the validation part, the batches and the dropout.
-        checkpoint: a file in which training is kept, to go on from if it is interrupted; removed when it is done.
+        checkpoint: a file in which training is kept at each validation, to go on from if it is interrupted.
         progress: show a progress bar on standard error.
 
     Attributes:
         classes_: the class names, sorted, of the kind that `fit` was given.
         channels_: numbers in a sample.
         model_: the network, with the weights of the best validation loss.
-        training_: what training did, see `aaren.train.Fitted`.
+        training_: what training did, see `aaren.train.Fitted` (not after `load`).
         validation_accuracy_: of those weights, on the part held out.
 
     X is an array (cases, channels, time) or a list of arrays (channels, time_i), as in aeon. Prototype of the protocol:
@@ -87,17 +87,22 @@ class Classifier(ClassifierMixin, BaseEstimator):
             ValueError: bad arguments, see `check_cases` and `check_labels`; a checkpoint of another run.
             OSError: the checkpoint cannot be written.
         """
+        if not isinstance(self.layer, str):
+            raise ValueError(f"layer must be a name in LAYERS, got {self.layer!r}")
         find_layer(self.layer)
         if not 0 < self.validation < 1:
             raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
         cases = check_cases(X)
         labels = check_labels(y, cases)
         classes, target = np.unique(labels, return_inverse=True)
         train, held = hold_out(target, self.validation, self.seed)
-        samples = np.concatenate([cases[i] for i in train], axis=1)
+        samples = np.concatenate([cases[i] for i in train], axis=1).astype(np.float64)
+        mean, scale = samples.mean(axis=1), samples.std(axis=1)
+        scale = np.where(scale > 1e-6 * np.abs(mean), scale, 1.0)  # a constant channel differs by rounding only
         model = self._build(cases[0].shape[0], len(classes))
-        scale = torch.from_numpy(samples.std(axis=1))
-        model.standardise(torch.from_numpy(samples.mean(axis=1)), torch.where(scale > 0, scale, 1.0))
+        model.standardise(torch.from_numpy(mean), torch.from_numpy(scale))
 
         size = self.recipe.batch_size
         batches_in_epoch = -(-len(train) // size)
@@ -121,7 +126,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             self.recipe,
             seed=self.seed,
             checkpoint=checkpoint,
-            run=self._run(cases, labels),
+            run="" if checkpoint is None else self._run(cases, labels),
             progress=self.progress,
         )
         self.classes_ = classes
@@ -129,8 +134,6 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self.model_ = model
         self.training_ = training
         self.validation_accuracy_ = float(self.score([cases[i] for i in held], labels[held]))
-        if checkpoint is not None:
-            checkpoint.unlink(missing_ok=True)
         return self
 
     @torch.inference_mode()
@@ -173,7 +176,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             "channels": self.channels_,
             "validation_accuracy": self.validation_accuracy_,
         }
-        text = json.dumps(config, indent=2)
+        text = json.dumps(config, indent=2, default=_plain)
         weights = to_bytes(KIND, self.model_.state_dict(), {"config": text})
         write_folder(folder, {"model.safetensors": weights, "config.json": text.encode()})
 
@@ -208,7 +211,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def _build(self, channels: int, classes: int) -> SequenceClassifier:
         with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+            torch.manual_seed(int(self.seed))
             return SequenceClassifier(
                 channels,
                 classes,
@@ -226,11 +229,17 @@ class Classifier(ClassifierMixin, BaseEstimator):
         for case in cases:
             digest.update(repr(case.shape).encode() + case.tobytes())
         arguments = {n: getattr(self, n) for n in self._get_param_names() if n not in ("checkpoint", "progress")}
-        return json.dumps(arguments | {"recipe": asdict(self.recipe), "data": digest.hexdigest()}, sort_keys=True)
+        run = arguments | {"recipe": asdict(self.recipe), "data": digest.hexdigest()}
+        return json.dumps(run, sort_keys=True, default=_plain)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "model_"):
             raise ValueError("Classifier must be fitted first, got one without a model; call fit(X, y) or load(folder)")
+
+
+def _plain(value: np.generic) -> Any:
+    """A number of NumPy's, such as a grid search gives, as one that JSON knows."""
+    return value.item()
 
 
 def _at_end(model: nn.Module, batch: LabelledBatch) -> Tensor:

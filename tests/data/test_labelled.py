@@ -24,6 +24,7 @@ def test_arrays_and_lists_are_the_same_cases():
         ([], "X must have at least one case, got none"),
         ([np.zeros((3, 7)), np.zeros((4, 7))], "X must have 3 channels in every case, got 4 in case 1"),
         ([np.zeros((3, 7)), np.zeros(7)], r"X must have cases of shape .* got \(7,\) in case 1"),
+        (np.zeros((4, 0, 7)), r"X must have cases of shape .* got \(0, 7\) in case 0"),
         ([np.zeros((3, 0))], r"X must have cases of shape .* got \(3, 0\) in case 0"),
         ([np.array([["a", "b"]])], "X must hold numbers, got something else in case 0"),
         ([np.zeros((3, 7)), np.full((3, 7), np.nan)], "X must be finite, got nan in case 1, channel 0, time 0"),
@@ -42,6 +43,9 @@ def test_bad_cases_are_named(X, message):
         (["a", "b", "a"], r"y must have one label for each of the 4 cases, got shape \(3,\)"),
         (["a"] * 4, "y must have at least two classes, got only"),
         (np.zeros((4, 2)), r"got shape \(4, 2\)"),
+        ([1.0, np.nan, 2.0, 3.0], "y must hold strings only or finite numbers only"),
+        ([None, "a", "b", "c"], "y must hold strings only or finite numbers only"),
+        (np.array(["2026-01-01"] * 4, dtype="datetime64[D]"), "y must hold strings only or finite numbers only"),
     ],
 )
 def test_bad_labels_are_named(y, message):

@@ -32,6 +32,7 @@ def test_law(name, dtype, law):
 
 
 @pytest.mark.unchecked
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", SUBJECTS)
-def test_law_tools(name):
-    check_sequence_layer(SUBJECTS[name](), laws=["tools"])
+def test_law_tools(name, dtype):
+    check_sequence_layer(SUBJECTS[name](), laws=["tools"], dtype=dtype)

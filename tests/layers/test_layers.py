@@ -193,6 +193,17 @@ def test_every_layer_follows_the_protocol():
     assert isinstance(Encoder(1, 12, 3, 24), SequenceLayer)
 
 
+@pytest.mark.parametrize("name", sorted(LAYERS))
+def test_autocast_and_an_empty_batch(name):
+    layer, x = LAYERS[name](12, 3), torch.randn(2, 9, 12)
+    mask = torch.rand(2, 9) < 0.3
+    with torch.autocast("cpu", torch.bfloat16):
+        y, state = layer(x, padding_mask=mask)
+        layer(x, state, reset=mask)
+    assert_close(y.float()[~mask], layer(x, padding_mask=mask)[0][~mask], rtol=0.1, atol=0.1)
+    assert layer(x[:0], padding_mask=mask[:0], reset=mask[:0])[0].shape == (0, 9, 12)
+
+
 @pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("call", "message"),
@@ -208,6 +219,13 @@ def test_every_layer_follows_the_protocol():
         (lambda: Aaren(12)(torch.zeros(2, 3, 12), reset=torch.zeros(2, 3)), "reset must have dtype torch.bool"),
         (lambda: AarenDecay(12)(torch.zeros(2, 3, 12), elapsed=torch.zeros(3)), "elapsed must have shape"),
         (lambda: Aaren(12)(torch.zeros(2, 3, 12), Aaren(12).initial_state(3)), "state must have m, u, w of shapes"),
+        (lambda: GRU(12)(torch.zeros(2, 3, 12), torch.zeros(3, 12)), "state must have the rows of x, 2, got 3"),
+        (lambda: LSTM(12)(torch.zeros(2, 3, 12), LSTM(12).initial_state(3)), "state must have the rows of x, 2, got 3"),
+        (lambda: Attention(12)(torch.zeros(2, 3, 12), Attention(12).initial_state(3)), "state must have the rows"),
+        (lambda: Positions(12)(torch.zeros(2, 3, 12), torch.zeros(1, dtype=torch.long)), "state must have the rows"),
+        (lambda: Encoder(2, 12, 3, 24)(torch.zeros(2, 3, 12), ()), "state must be a tuple of one for each of 2 blocks"),
+        (lambda: Aaren(12)(torch.zeros(2, 3, 12).double()), "x must have the dtype of the weights, torch.float32, got"),
+        (lambda: GRU(12)(torch.zeros(2, 3, 12).double()), "x must have the dtype of the weights, torch.float32, got"),
     ],
 )
 def test_bad_input_names_the_argument(call, message):

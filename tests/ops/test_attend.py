@@ -100,6 +100,15 @@ def test_gradients_and_masks(attention):
         assert torch.isfinite(gradient).all()
 
 
+def test_autocast_does_not_reach_the_sums(attention):
+    queries, keys, values = (
+        x.float() for x in project(attention, *[torch.randn(2, 9, WIDTH, dtype=torch.float64)] * 2)
+    )
+    expected, _ = attend(queries, keys, values)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(attend(queries, keys, values)[0], expected)
+
+
 @pytest.mark.unchecked
 def test_bad_input_names_the_argument():
     q, k = torch.zeros(2, 3, 2, 4), torch.zeros(2, 5, 2, 4)

@@ -194,6 +194,27 @@ def test_dtype_of_the_state_decides(backend):
     assert torch.equal(outputs, exact.float())
 
 
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("offset", [0.0, 100.0, 1000.0])
+def test_slow_decay_is_not_lost_beside_large_scores(backend, offset):
+    # ln 2 / 1024 is below the last digit of a float32 maximum of 10,000, and taken off once a token.
+    scores = offset + torch.randn(1, 2000, 2)
+    values, decay = torch.randn(1, 2000, 2, 3), torch.full((1, 2000, 2), math.log(2) / 1024)
+    outputs, _ = attention_scan(scores, values, decay=decay, backend=backend)
+    exact, _ = attention_scan(scores.double(), values.double(), decay=decay.double(), backend="parallel")
+    assert_close(outputs.double(), exact, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+def test_autocast_does_not_reach_the_sums(backend):
+    case = make_case(12, time=70)
+    scores, values = case.scores.detach().float(), case.values.detach().float()
+    expected, _ = attention_scan(scores, values, backend=backend)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs, _ = attention_scan(scores, values, backend=backend)
+    assert torch.equal(outputs, expected)
+
+
 def test_incoming_state_is_not_changed():
     case = make_case(10)
     before = [x.detach().clone() for x in case.state]
@@ -219,6 +240,7 @@ def test_auto_is_a_backend():
         ({"values": torch.zeros(2, 4, 2, 3)}, "values must have shape"),
         ({"scores": torch.zeros(2, 5)}, "scores must have shape"),
         ({"decay": torch.zeros(2, 5, 1)}, "decay must have the shape of scores"),
+        ({"values": torch.zeros(2, 5, 2, 3, dtype=torch.long)}, "scores and values must be floating point"),
         ({"padding_mask": torch.zeros(2, 5)}, "padding_mask must have dtype torch.bool, got torch.float32"),
         ({"reset": torch.zeros(2, 4, dtype=torch.bool)}, "reset must have shape"),
         ({"state": scan_state.empty((2, 1), 3)}, "state must have m, u, w of shapes"),

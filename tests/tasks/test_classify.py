@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +66,30 @@ def test_manners_of_scikit_learn(fitted):
     assert "Classifier(" in repr(fitted)
 
 
+@pytest.mark.unchecked
+def test_numbers_of_numpy_as_arguments(tmp_path):
+    X, y = waves()
+    model = classifier(d_model=np.int64(16), seed=np.int64(1), checkpoint=tmp_path / "c", recipe=Recipe(updates=2))
+    model.fit(X, y).save(tmp_path / "model")
+    assert Classifier.load(tmp_path / "model").seed == 1
+
+
+def test_mixed_precision_training_leaves_a_plain_model(tmp_path):
+    code = f"""
+import numpy as np
+from synthetic import waves
+from aaren.tasks.classify import Classifier
+from aaren.train import Recipe
+X, y = waves()
+for layer in ("aaren", "gru"):
+    model = Classifier(layer, d_model=16, nhead=2, dim_feedforward=32, recipe=Recipe(updates=5)).fit(X, y)
+    model.save({str(tmp_path / "model")!r})
+    assert np.array_equal(Classifier.load({str(tmp_path / "model")!r}).predict_proba(X), model.predict_proba(X))
+"""
+    env = os.environ | {"ACCELERATE_MIXED_PRECISION": "bf16", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+
+
 def test_same_seed_same_model_and_the_test_of_another():
     X, y = waves()
     brief = Recipe(updates=10, validate_every=5)
@@ -84,8 +112,10 @@ def test_scaling_is_that_of_the_training_part():
 
 def test_a_constant_channel_is_no_trouble():
     X, y = waves()
-    X = [np.concatenate([case, np.full((1, case.shape[1]), 7.0)]) for case in X]
-    assert classifier().fit(X, y).score(X, y) > 0.8
+    X = [np.concatenate([case, np.full((1, case.shape[1]), 0.1)]) for case in X]
+    model = classifier().fit(X, y)
+    assert model.score(X, y) > 0.8
+    assert model.model_.scale[-1] == 1.0  # 0.1 is not exact in float32: its deviation is rounding, not 0
 
 
 def test_save_and_load(fitted, tmp_path):
@@ -159,7 +189,8 @@ def test_training_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     resumed = interrupted.fit(X, y)
     assert np.array_equal(resumed.predict_proba(X), expected.predict_proba(X))
     assert resumed.training_ == expected.training_
-    assert not file.exists()
+    again = interrupted.fit(X, y)  # a finished run: nothing is trained anew
+    assert np.array_equal(again.predict_proba(X), expected.predict_proba(X))
 
 
 def test_many_streams(fitted):
@@ -178,6 +209,11 @@ def test_many_streams(fitted):
         (lambda m: Classifier(validation=1.5).fit(*waves()), "validation must lie between 0 and 1, got 1.5"),
         (lambda m: Classifier().fit(waves()[0], ["a"] * 60), "y must have at least two classes"),
         (lambda m: Classifier().fit(waves()[0], ["a", "b"]), "y must have one label for each of the 60 cases"),
+        (lambda m: Classifier(seed=-1).fit(*waves()), "seed must be at least 0, got -1"),
+        (
+            lambda m: Classifier(dict).fit(*waves()),  # pyright: ignore[reportArgumentType]
+            "layer must be a name in LAYERS",
+        ),
         (lambda m: Classifier(nhead=7).fit(*waves()), "d_model must be a positive multiple of nhead"),
         (lambda m: Classifier().predict(waves()[0]), "Classifier must be fitted first"),
         (lambda m: Classifier().stream(), "Classifier must be fitted first"),
