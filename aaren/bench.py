@@ -86,7 +86,8 @@ def _status_bytes(name: str) -> int:
 
 
 def measure_stream(stream: Stream, tokens: Tensor, total: int) -> list[dict[str, float]]:
-    """Pushes `tokens` (time, width), over and over, until `total` have been pushed.
+    """Pushes `tokens` (time, width), over and over, until `total` have been pushed. On one thread: a step is too small
+    for two.
 
     Returns:
         At about 60 places, the marks among them: tokens so far, seconds so far, median microseconds of a token since
@@ -94,6 +95,8 @@ def measure_stream(stream: Stream, tokens: Tensor, total: int) -> list[dict[str,
     """
     places = {round(total ** (k / 30)) for k in range(31)} | {total * k // 30 for k in range(1, 31)}
     places |= {mark for mark in MARKS if mark <= total}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     for token in tokens[:20]:  # the first calls of a process allocate
         stream.push(token)
     stream.reset()
@@ -110,6 +113,7 @@ def measure_stream(stream: Stream, tokens: Tensor, total: int) -> list[dict[str,
                 {"tokens": count, "seconds": seconds, "token_us": 1e6 * typical, "state_bytes": stream.nbytes}
             )
             recent = []
+    torch.set_num_threads(threads)
     return readings
 
 
