@@ -1,128 +1,22 @@
-"""The laws of the contract, for any layer: `check_sequence_layer(layer)` raises AssertionError naming the broken law.
-
-| law         | says                                                                                            |
-|-------------|-------------------------------------------------------------------------------------------------|
-| `modes`     | one call = any chunks = token by token: outputs, final state, gradients; arguments not changed  |
-| `causal`    | an output does not depend on later tokens                                                       |
-| `masked`    | what stands at masked steps changes no bit; masked = deleted; reset = a new call                |
-| `rows`      | rows of a batch are independent; the tools of `aaren.state` work                                |
-| `precision` | sums do not stall in bfloat16; a float64 state is kept and summed in float64                    |
-| `size`      | a constant state has the same bytes after 1 and 100,000 tokens; a growing one says so           |
-| `tools`     | `state_dict`, `torch.export` of the one-token call, `torch.compile` where `layer.compilable`    |
-"""
+"""The laws, each a function that raises AssertionError saying what differs and by how much."""
 
 import copy
 import operator
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from aaren import state as states
-from aaren.layers.protocol import SequenceLayer, State
+from aaren.layers.protocol import State
 from aaren.state import named_leaves, tree_map
-
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-"""Rounding of the order of summation; relative to the largest number compared, where that is above 1."""
-
-BATCH, TIME = 3, 23
+from aaren.testing.subject import BATCH, TIME, Inputs, Subject, live
 
 
-@dataclass
-class _Inputs:
-    """Keyword arguments of the contract, cut along time or batch together."""
-
-    x: Tensor
-    flags: dict[str, Tensor] = field(default_factory=dict)
-
-    def at(self, index: Any) -> "_Inputs":
-        return _Inputs(self.x[index], {name: flag[index] for name, flag in self.flags.items()})
-
-    def pieces(self, lengths: Sequence[int]) -> list["_Inputs"]:
-        ends = torch.tensor(lengths).cumsum(0).tolist()
-        return [self.at((slice(None), slice(end - length, end))) for end, length in zip(ends, lengths, strict=True)]
-
-
-class _Subject:
-    """The layer under test, with its random inputs."""
-
-    def __init__(self, layer: Any, dtype: torch.dtype):
-        self.layer = copy.deepcopy(layer).to(dtype).eval()
-        self.dtype, self.tolerance = dtype, TOLERANCE[dtype]
-        self.random = torch.Generator().manual_seed(0)
-
-    def inputs(self, batch: int = BATCH, time: int = TIME, flags: Sequence[str] = ("padding_mask", "reset")) -> _Inputs:
-        given = {}
-        if "padding_mask" in flags:
-            given["padding_mask"] = torch.rand(batch, time, generator=self.random) < 0.3
-            given["padding_mask"][0, : time // 3] = True
-        if "reset" in flags:
-            given["reset"] = torch.rand(batch, time, generator=self.random) < 0.15
-        if self.layer.uses_elapsed:
-            given["elapsed"] = 3 * torch.rand(batch, time, generator=self.random, dtype=self.dtype)
-        return _Inputs(torch.randn(batch, time, self.layer.d_model, generator=self.random, dtype=self.dtype), given)
-
-    def state(self, batch: int = BATCH) -> State:
-        """A state that has seen some tokens, as a leaf of the graph."""
-        with torch.no_grad():
-            _, state = self(self.inputs(batch, 5, flags=()))
-        return tree_map(lambda leaf: leaf.requires_grad_() if leaf.is_floating_point() else leaf, state)
-
-    def __call__(self, inputs: _Inputs, state: State = None) -> tuple[Tensor, State]:
-        given = {"x": inputs.x, **inputs.flags} | ({} if state is None else dict(named_leaves(state)))
-        versions = {name: tensor._version for name, tensor in given.items()}
-        y, state = self.layer(inputs.x, state, **inputs.flags)
-        for name, tensor in given.items():
-            assert tensor._version == versions[name], f"{name} must not be changed in place by the call"
-        return y, state
-
-    def in_pieces(self, inputs: _Inputs, lengths: Sequence[int], state: State) -> tuple[Tensor, State]:
-        outputs = []
-        for piece in inputs.pieces(lengths):
-            y, state = self(piece, state)
-            outputs.append(y)
-        return torch.cat(outputs, dim=1), state
-
-    def gradients(self, inputs: _Inputs, y: Tensor, state: State, start: State) -> dict[str, Tensor]:
-        """Into x, parameters and incoming state, for fixed random weights on live outputs and final state."""
-        results = {"y": _live(inputs, y)} | dict(named_leaves(state))
-        results = {name: value for name, value in results.items() if value.requires_grad}
-        random = torch.Generator().manual_seed(1)
-        weights = [torch.randn(v.shape, generator=random, dtype=torch.float64).to(v.dtype) for v in results.values()]
-        targets = {"x": inputs.x} | dict(self.layer.named_parameters())
-        if start is not None:
-            targets |= {f"incoming {n}": v for n, v in named_leaves(start) if v.requires_grad}
-        grads = torch.autograd.grad(list(results.values()), list(targets.values()), weights, allow_unused=True)
-        return {n: torch.zeros_like(t) if g is None else g for (n, t), g in zip(targets.items(), grads, strict=True)}
-
-    def assert_close(self, what: str, got: Tensor, expected: Tensor, tolerance: float | None = None) -> None:
-        assert got.shape == expected.shape, f"{what} must have shape {tuple(expected.shape)}, got {tuple(got.shape)}"
-        got, expected = got.detach().double(), expected.detach().double()
-        finite = expected[expected.isfinite()].abs()
-        scale = max(1.0, finite.max().item()) if finite.numel() else 1.0
-        bound = (self.tolerance if tolerance is None else tolerance) * scale
-        different = ~((got == expected) | ((got - expected).abs() <= bound))
-        worst = (got - expected).abs()[different]
-        assert not different.any(), f"{what} must agree within {bound:.1e}, got a difference of {worst.max():.1e}"
-
-    def assert_same_state(self, what: str, got: State, expected: State) -> None:
-        got_leaves, expected_leaves = dict(named_leaves(got)), dict(named_leaves(expected))
-        assert got_leaves.keys() == expected_leaves.keys(), f"{what} must have the same leaves"
-        for name, leaf in expected_leaves.items():
-            self.assert_close(f"{what}, {name}", got_leaves[name], leaf)
-
-
-def _live(inputs: _Inputs, y: Tensor) -> Tensor:
-    mask = inputs.flags.get("padding_mask")
-    return y if mask is None else y[~mask]
-
-
-def _modes(subject: _Subject) -> None:
+def modes(subject: Subject) -> None:
     for flags in ((), ("padding_mask",), ("reset",), ("padding_mask", "reset")):
         for start in (None, subject.state()):
             inputs = subject.inputs(flags=flags)
@@ -136,24 +30,24 @@ def _modes(subject: _Subject) -> None:
             for lengths in ([1] * TIME, [cut, TIME - cut], [TIME - cut, 1, cut - 1] if cut > 1 else [1, TIME - 1]):
                 case = f"for {flags or 'plain'} tokens in calls of {lengths}"
                 pieces_y, pieces_state = subject.in_pieces(inputs, lengths, start)
-                subject.assert_close(f"outputs {case}", _live(inputs, pieces_y), _live(inputs, y))
+                subject.assert_close(f"outputs {case}", live(inputs, pieces_y), live(inputs, y))
                 subject.assert_same_state(f"final state {case}", pieces_state, state)
                 got = subject.gradients(inputs, pieces_y, pieces_state, start)
                 for name, gradient in expected.items():
                     subject.assert_close(f"gradient into {name} {case}", got[name], gradient)
 
 
-def _causal(subject: _Subject) -> None:
+def causal(subject: Subject) -> None:
     inputs = subject.inputs()
     y, _ = subject(inputs)
     for t in (1, TIME // 2, TIME - 1):
         x = inputs.x.clone()
         x[:, t:] = 100 * torch.randn(x[:, t:].shape, generator=subject.random, dtype=subject.dtype)
-        changed, _ = subject(_Inputs(x, inputs.flags))
+        changed, _ = subject(Inputs(x, inputs.flags))
         subject.assert_close(f"outputs before token {t}, when later tokens change,", changed[:, :t], y[:, :t])
 
 
-def _masked(subject: _Subject) -> None:
+def masked(subject: Subject) -> None:
     inputs, start = subject.inputs(), subject.state()
     inputs.flags["padding_mask"][-1] = True
     mask = inputs.flags["padding_mask"]
@@ -161,14 +55,14 @@ def _masked(subject: _Subject) -> None:
     y, state = subject(inputs, start)
     gradients = subject.gradients(inputs, y, state, start)
     for rubbish in (0.0, 1e30, float("inf"), float("nan")):
-        dirty = _Inputs(inputs.x.detach().masked_fill(mask[..., None], rubbish).requires_grad_(), dict(inputs.flags))
+        dirty = Inputs(inputs.x.detach().masked_fill(mask[..., None], rubbish).requires_grad_(), dict(inputs.flags))
         dirty.flags["reset"] = inputs.flags["reset"] | mask
         if "elapsed" in dirty.flags:
             dirty.flags["elapsed"] = dirty.flags["elapsed"].masked_fill(mask, rubbish)
         dirty_y, dirty_state = subject(dirty, start)
         case = f"with {rubbish} and a reset at masked steps"
         assert dirty_y.isfinite().all(), f"outputs {case} must be finite"
-        assert torch.equal(_live(inputs, dirty_y), _live(inputs, y)), f"outputs {case} must not change by a bit"
+        assert torch.equal(live(inputs, dirty_y), live(inputs, y)), f"outputs {case} must not change by a bit"
         for (name, a), (_, b) in zip(named_leaves(dirty_state), named_leaves(state), strict=True):
             assert torch.equal(a, b), f"{name} {case} must not change by a bit"
         for name, gradient in subject.gradients(dirty, dirty_y, dirty_state, start).items():
@@ -191,13 +85,13 @@ def _masked(subject: _Subject) -> None:
     for t in (0, 1, TIME // 2, TIME - 1):
         reset = torch.zeros(BATCH, TIME, dtype=torch.bool)
         reset[:, t] = True
-        y, state = subject(_Inputs(inputs.x, inputs.flags | {"reset": reset}), start)
+        y, state = subject(Inputs(inputs.x, inputs.flags | {"reset": reset}), start)
         new_y, new_state = subject(inputs.at((slice(None), slice(t, None))))
         subject.assert_close(f"outputs after a reset at {t} against a new call", y[:, t:], new_y)
         subject.assert_same_state(f"state after a reset at {t} against a new call", state, new_state)
 
 
-def _rows(subject: _Subject) -> None:
+def rows(subject: Subject) -> None:
     inputs, start, more = subject.inputs(flags=()), subject.state(), subject.inputs(flags=())
     y, state = subject(inputs, start)
     for row in range(BATCH):
@@ -205,7 +99,7 @@ def _rows(subject: _Subject) -> None:
         subject.assert_close(f"row {row} alone against row {row} of a batch", alone, y[row : row + 1])
     x = inputs.x.clone()
     x[0] = float("nan")
-    spoiled, _ = subject(_Inputs(x, inputs.flags), start)
+    spoiled, _ = subject(Inputs(x, inputs.flags), start)
     subject.assert_close("rows beside a row of NaN", spoiled[1:], y[1:])
 
     after, _ = subject(more, state)
@@ -229,7 +123,7 @@ def _rows(subject: _Subject) -> None:
 
 
 @torch.no_grad()
-def _precision(subject: _Subject) -> None:
+def precision(subject: Subject) -> None:
     single = copy.deepcopy(subject.layer).float()
     state = single.initial_state(BATCH, dtype=torch.float64)
     _, after = single(torch.randn(BATCH, 3, single.d_model), state)
@@ -252,7 +146,7 @@ def _precision(subject: _Subject) -> None:
 
 
 @torch.no_grad()
-def _size(subject: _Subject) -> None:
+def size(subject: Subject) -> None:
     _, state = subject(subject.inputs(batch=1, time=1, flags=()))
     first = states.nbytes(state)
     if not subject.layer.constant_state:
@@ -277,7 +171,7 @@ class _Call(nn.Module):
         return self.layer(x, state)
 
 
-def _tools(subject: _Subject) -> None:
+def tools(subject: Subject) -> None:
     layer, inputs = subject.layer, subject.inputs(flags=())
     inputs.flags.clear()
     y, _ = subject(inputs)
@@ -310,7 +204,7 @@ def _tools(subject: _Subject) -> None:
         torch._dynamo.reset()
         compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
         got, got_state = compiled(inputs.x, start, **inputs.flags)
-        subject.assert_close("outputs of the compiled layer", _live(inputs, got), _live(inputs, expected))
+        subject.assert_close("outputs of the compiled layer", live(inputs, got), live(inputs, expected))
         if not layer.constant_state:
             state = got_state = ()  # a compiled graph may leave unused slots in a cache
         gradients = subject.gradients(inputs, expected, state, start)
@@ -318,39 +212,12 @@ def _tools(subject: _Subject) -> None:
             subject.assert_close(f"gradient into {name} of the compiled layer", gradient, gradients[name])
 
 
-LAWS: dict[str, Callable[[_Subject], None]] = {
-    "modes": _modes,
-    "causal": _causal,
-    "masked": _masked,
-    "rows": _rows,
-    "precision": _precision,
-    "size": _size,
-    "tools": _tools,
+LAWS: dict[str, Callable[[Subject], None]] = {
+    "modes": modes,
+    "causal": causal,
+    "masked": masked,
+    "rows": rows,
+    "precision": precision,
+    "size": size,
+    "tools": tools,
 }
-ALL = tuple(LAWS)
-
-
-def check_sequence_layer(
-    layer: SequenceLayer, *, laws: Sequence[str] = ALL, dtype: torch.dtype = torch.float64
-) -> None:
-    """Checks the laws of the contract on a copy of `layer` in evaluation mode.
-
-    Args:
-        layer: any instance with the attributes of `SequenceLayer`, yours included.
-        laws: which laws; see the top of this module.
-        dtype: float64 (tolerance 1e-9) or float32 (1e-4).
-
-    Raises:
-        AssertionError: a law is broken; the message names it, what differed and by how much.
-        ValueError: an unknown law or dtype.
-    """
-    if unknown := [law for law in laws if law not in LAWS]:
-        raise ValueError(f"laws must be among {', '.join(LAWS)}, got {', '.join(unknown)}")
-    if dtype not in TOLERANCE:
-        raise ValueError(f"dtype must be torch.float64 or torch.float32, got {dtype}")
-    for law in laws:
-        try:
-            LAWS[law](_Subject(layer, dtype))
-        except Exception as error:  # whatever a layer raises, the law did not hold
-            reason = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-            raise AssertionError(f"law {law!r} broken by {type(layer).__name__}: {reason}") from error
