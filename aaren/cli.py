@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TextIO
 
 import tyro
 
+from aaren.extras import missing
 from aaren.files import check_writable
 
 Preset = Literal["small", "paper"]
@@ -288,6 +289,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read the answers has left: nothing to say
     except (ValueError, FloatingPointError, OSError, ImportError) as error:
+        if isinstance(error, ModuleNotFoundError):
+            error = missing(error, "tasks")
         print(f"aaren: error: {_one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
 

@@ -143,8 +143,11 @@ def test_errors_of_classify(waves_folder, tmp_path, capsys, monkeypatch):
         capsys, "classify", "--data", waves_folder, "--out", "/proc/aaren"
     )
     assert "updates must be a whole number at least 1, got 0" in fails(capsys, *good, "--updates", "0")
-    monkeypatch.setitem(sys.modules, "accelerate", None)
-    assert "pip install 'aaren[tasks]'" in fails(capsys, *good)
+    for name in ("accelerate", "sklearn.base"):
+        with monkeypatch.context() as without:
+            without.setitem(sys.modules, name, None)
+            without.delitem(sys.modules, "aaren.tasks.classify")
+            assert "pip install 'aaren[tasks]'" in fails(capsys, *good)
 
 
 def test_errors_of_data(tmp_path, capsys):
