@@ -50,6 +50,7 @@ class Classify:
         find_layer(self.layer)
         train, test = load_train_and_test(self.data)
         check_writable(self.out)
+        self._check_results()
         checkpoint = self.out / "checkpoint.safetensors"
         arguments: dict[str, Any] = dict(PRESETS[self.preset])
         if self.updates is not None:
@@ -80,6 +81,17 @@ class Classify:
             f"{result['updates']} updates in {result['train_seconds']:.1f} s"
         )
 
+    def _check_results(self) -> None:
+        """Raises ValueError if the folder has results of other settings: they are not overwritten."""
+        file = self.out / "result.json"
+        if not file.exists():
+            return
+        old = json.loads(file.read_text())
+        if other := {name: old.get(name) for name, value in self.settings().items() if old.get(name) != value}:
+            raise ValueError(
+                f"out must be a new folder or one of the same settings, got results with {other} in {str(self.out)!r}"
+            )
+
     def arguments(self) -> list[str]:
         """This command as typed."""
         given = {name: str(value) for name, value in asdict(self).items() if value is not None}
@@ -87,7 +99,8 @@ class Classify:
 
     def settings(self) -> dict[str, Any]:
         """What a result must agree with to be this command's."""
-        return {"task": "classify"} | {n: v for n, v in asdict(self).items() if n != "out"}
+        same = {name: getattr(self, name) for name in ("data", "layer", "preset", "seed")}
+        return {"task": "classify", **same, "most_updates": self.updates}  # a result has those made as `updates`
 
 
 @dataclass(frozen=True)
@@ -130,9 +143,9 @@ class Compare:
 
         for layer in self.layers:
             find_layer(layer)
-        if self.seeds < 1 or not self.layers or self.tokens < 1:
-            given = f"{self.seeds}, {len(self.layers)} and {self.tokens}"
-            raise ValueError(f"seeds, layers and tokens must be at least one, got {given}")
+        for name, number in (("seeds", self.seeds), ("layers", len(self.layers)), ("tokens", self.tokens)):
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
         out = self.out or Path("results") / f"compare-{self.task}-{Path(self.data).name}"
         _, test = load_train_and_test(self.data)
         check_writable(out)
@@ -185,8 +198,8 @@ class Stream:
     """file of samples; by default standard input"""
     data: str | None = None
     """data set from whose test part a case is streamed"""
-    case: int = 0
-    """number of that case"""
+    case: int | None = None
+    """number of that case, from 0"""
     keyed: bool = False
     """each line names its stream"""
     restore: Path | None = None
@@ -211,8 +224,12 @@ class Stream:
                 raise ValueError(f"snapshot must be a file, got the folder {str(self.snapshot)!r}")
         if self.input is not None and self.data is not None:
             raise ValueError("samples must come from input or from data, got both")
+        if (self.data is None) != (self.case is None):
+            raise ValueError("data and case must be given together, got one of them")
         try:
             for number, (key, x) in enumerate(self._samples(), start=1):
+                if len(x) != classifier.channels_:
+                    raise ValueError(f"sample {number} must have {classifier.channels_} numbers, got {len(x)}")
                 try:
                     y = many.push({key: x})[key] if self.keyed else single.push(x)
                 except (TypeError, ValueError) as error:
@@ -228,6 +245,7 @@ class Stream:
             from aaren.data.labelled import load_labelled
 
             test = load_labelled(self.data, "test")
+            assert self.case is not None
             if not 0 <= self.case < len(test.cases):
                 raise ValueError(f"case must be from 0 to {len(test.cases) - 1}, as the test part has, got {self.case}")
             sys.stderr.write(f"case {self.case} of {self.data}, class {test.labels[self.case]}\n")

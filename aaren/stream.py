@@ -45,8 +45,7 @@ class Stream:
         self.readout = readout
         self.steps = 0
         """Tokens pushed since the stream began or was restored to its beginning."""
-        if isinstance(model, nn.Module):
-            model.eval()
+        _prepare(model)
         self.state = model.initial_state(batch_size, dtype=dtype)
 
     @property
@@ -139,8 +138,7 @@ class KeyedStream:
         self.model = model
         self.dtype = dtype
         self.readout = readout
-        if isinstance(model, nn.Module):
-            model.eval()
+        _prepare(model)
         self._row: dict[Hashable, int] = {}
         self._state = model.initial_state(1, dtype=dtype)  # a row for each stream, and the free ones
         self._free = [0]
@@ -175,6 +173,8 @@ class KeyedStream:
         Raises:
             ValueError: a token of another shape, or with NaN or infinity. No stream has advanced then.
         """
+        if not isinstance(tokens, Mapping):
+            raise ValueError(f"tokens must map keys to tokens, got {type(tokens).__name__}")
         if not tokens:
             return {}
         named = {key: _token(x, self.model, f"token of {key!r}") for key, x in tokens.items()}
@@ -197,8 +197,12 @@ class KeyedStream:
         return dict(zip(named, y, strict=True))
 
     def drop(self, keys: Iterable[Hashable]) -> None:
-        """Forgets these streams and frees their rows. Raises KeyError, with nothing dropped, on a key never met."""
-        keys = list(dict.fromkeys(keys))
+        """Forgets these streams (or the one of that name) and frees their rows.
+
+        Raises:
+            KeyError: a key that was never met; nothing is dropped then.
+        """
+        keys = list(dict.fromkeys([keys] if isinstance(keys, str) else keys))
         rows = [self._row[key] for key in keys]
         self._state = states.reset_rows(self._state, rows, self.model.initial_state(1, dtype=self.dtype))
         self._free.extend(rows)
@@ -248,6 +252,13 @@ def model_fingerprint(model: SequenceLayer) -> str:
         return fingerprint({}, {"model": type(model).__name__})
     parts = {name: f"{type(part).__name__}({part.extra_repr()})" for name, part in model.named_modules()}
     return fingerprint(model.state_dict(), parts)
+
+
+def _prepare(model: SequenceLayer) -> None:
+    if not hasattr(model, "initial_state"):
+        raise ValueError(f"model must follow the contract (see SequenceLayer), got {type(model).__name__}")
+    if isinstance(model, nn.Module):
+        model.eval()
 
 
 def _check_model(path: str | Path, metadata: Mapping[str, str], model: SequenceLayer) -> None:

@@ -29,7 +29,7 @@ class Recipe:
     learning_rate: float = 1e-3
     """largest learning rate"""
     warmup: int = 50
-    """updates over which the learning rate rises linearly"""
+    """updates over which the learning rate rises linearly, at most a quarter of all"""
     weight_decay: float = 1e-2
     """decoupled weight decay"""
     clip: float = 1.0
@@ -50,7 +50,8 @@ class Recipe:
 
     def rate(self, update: int) -> float:
         """Learning rate of an update, counted from 0."""
-        rise = min(1.0, (update + 1) / self.warmup) if self.warmup else 1.0
+        warmup = min(self.warmup, self.updates // 4)
+        rise = min(1.0, (update + 1) / warmup) if warmup else 1.0
         return self.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * update / self.updates))
 
 

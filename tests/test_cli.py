@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from synthetic import waves, write_ts
 
-from aaren.cli import main
+from aaren.cli import Classify, main
 from aaren.tasks.classify import Classifier
 
 WIDE = os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
@@ -56,6 +56,8 @@ def test_classify_writes_a_model_and_a_result(trained, waves_folder):
     result = json.loads((trained / "result.json").read_text())
     assert result["accuracy"] > 0.8
     assert {"layer": "aaren", "preset": "small", "seed": 0, "updates": 150}.items() <= result.items()
+    settings = Classify(str(waves_folder), trained, updates=150).settings()
+    assert settings.items() <= result.items()
     for name in ("commit", "torch", "train_seconds", "peak_memory_bytes", "parameters", "validation_accuracy"):
         assert result[name], name
     assert sorted(path.name for path in trained.iterdir()) == ["model", "result.json"]
@@ -150,6 +152,14 @@ def test_errors_of_classify(waves_folder, tmp_path, capsys, monkeypatch):
             assert "pip install 'aaren[tasks]'" in fails(capsys, *good)
 
 
+def test_results_of_other_settings_are_not_overwritten(trained, waves_folder, capsys):
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    command = ["classify", "--data", waves_folder, "--out", trained, "--updates", "150"]
+    assert "got results with {'layer': 'aaren'} in" in fails(capsys, *command, "--layer", "gru")
+    assert "got results with {'most_updates': 150} in" in fails(capsys, *command[:-2], "--updates", "3")
+    assert before == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+
+
 def test_errors_of_data(tmp_path, capsys):
     X, y = waves()
     broken = [case.copy() for case in X]
@@ -183,7 +193,7 @@ def test_errors_of_stream(trained, tmp_path, capsys):
     assert "must exist" in fails(capsys, "stream", tmp_path / "nowhere")
     assert "No such file" in fails(capsys, "stream", model, "--input", lines)
     for text, message in [
-        ("[1, 2]\n", "sample 1: x must have shape"),
+        ("[1, 2]\n", "sample 1 must have 3 numbers, got 2"),
         ("[1, 2, 3]\nhello\n", "line 2 must be a list of numbers in JSON, got 'hello'"),
         ("[1, 2, null]\n", "line 1 must be a list of numbers in JSON, got '[1, 2, null]'"),
         ("[[1, 2, 3]]\n", "line 1 must be a list of numbers"),
@@ -196,7 +206,11 @@ def test_errors_of_stream(trained, tmp_path, capsys):
     lines.write_text('{"key": null, "x": [1, 2, 3]}\n')
     assert "line 1 must be {" in fails(capsys, "stream", model, "--input", lines, "--keyed")
     lines.write_text("[1, 2, 3]\n")
-    assert "got both" in fails(capsys, "stream", model, "--input", lines, "--data", "JapaneseVowels")
+    both = ["--data", "JapaneseVowels", "--case", "0"]
+    assert "got both" in fails(capsys, "stream", model, "--input", lines, *both)
+    assert "data and case must be given together" in fails(capsys, "stream", model, "--case", "3")
+    assert "sample 1 must have 3 numbers, got 12" in fails(capsys, "stream", model, *both)
+    assert f"try {str(model)!r}" in fails(capsys, "stream", trained)
     assert "snapshot must be a file" in fails(capsys, "stream", model, "--input", lines, "--snapshot", tmp_path)
     main(["stream", str(model), "--input", str(lines), "--snapshot", str(tmp_path / "snapshot")])
     content = (tmp_path / "snapshot").read_bytes()
@@ -211,7 +225,7 @@ def test_errors_of_compare(waves_folder, tmp_path, capsys):
         capsys, "compare", "classify", "--data", waves_folder, "--layers", "gru", "mamba", "--out", tmp_path / "out"
     )
     assert "layer must be one of" in error
-    assert "seeds, layers and tokens must be at least one" in fails(
+    assert "seeds must be at least 1, got 0" in fails(
         capsys, "compare", "classify", "--data", waves_folder, "--seeds", "0", "--out", tmp_path / "out"
     )
 

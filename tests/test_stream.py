@@ -162,6 +162,7 @@ def test_an_older_snapshot_survives_a_failed_write(tmp_path, monkeypatch):
         (torch.zeros(3, 8), r"x must have shape \(batch, width\) with batch 2, got \(3, 8\)"),
         (torch.zeros(8), "with batch 2, got"),
         (torch.zeros(2, 7), r"x must have shape \(batch, time >= 1, 8\)"),
+        ("abc", "x must be numbers, got 'abc'"),
         (torch.tensor([[torch.nan] * 8] * 2), "x must be finite, got NaN or infinity"),
     ],
 )
@@ -235,7 +236,10 @@ def test_dropped_rows_are_used_once():
     with pytest.raises(KeyError):
         keyed.drop(["a", "c"])
     assert len(keyed) == 2
-    keyed.drop(key for key in ["a", "b", "a"])
+    keyed.drop(key for key in ["a", "a"])
+    keyed.push({"long name": torch.randn(8)})
+    keyed.drop("long name")
+    keyed.drop("b")
     keyed.push({key: torch.randn(8) for key in "xyz"})
     assert len(set(keyed._row.values())) == len(keyed) == 3
 

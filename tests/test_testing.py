@@ -188,8 +188,13 @@ def test_the_broken_law_is_named(layer, law):
         check_sequence_layer(layer(), laws=[law])
 
 
+@pytest.mark.unchecked
 def test_bad_arguments():
     with pytest.raises(ValueError, match="laws must be among modes, causal"):
         check_sequence_layer(CumulativeMean(), laws=["speed"])
+    with pytest.raises(ValueError, match="layer must be an instance, got the class CumulativeMean"):
+        check_sequence_layer(CumulativeMean)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"layer must have d_model, .*, got none of d_model, constant_state"):
+        check_sequence_layer(nn.Linear(2, 2))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"dtype must be torch.float64 or torch.float32, got torch.float16"):
         check_sequence_layer(CumulativeMean(), dtype=torch.float16)

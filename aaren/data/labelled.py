@@ -79,12 +79,12 @@ def check_labels(y: Any, cases: Sequence[np.ndarray]) -> np.ndarray:
         ValueError: another length, fewer than two classes, labels that are not all strings or all finite numbers.
     """
     labels = np.asarray(y)
+    if labels.ndim != 1 or len(labels) != len(cases):
+        raise ValueError(f"y must have one label for each of the {len(cases)} cases, got shape {labels.shape}")
     if labels.dtype == object and all(isinstance(label, str) for label in labels):
         labels = labels.astype(str)
     if labels.dtype.kind not in "Ubiuf" or (labels.dtype.kind == "f" and not np.isfinite(labels).all()):
         raise ValueError(f"y must hold strings only or finite numbers only, got an array of {labels.dtype}")
-    if labels.ndim != 1 or len(labels) != len(cases):
-        raise ValueError(f"y must have one label for each of the {len(cases)} cases, got shape {labels.shape}")
     if len(classes := np.unique(labels)) < 2:
         raise ValueError(f"y must have at least two classes, got only {classes.tolist()[0]!r}")
     return labels
@@ -138,7 +138,7 @@ def load_labelled(data: str | Path, split: str) -> LabelledSequences:
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
     if Path(data).is_dir():
         return _read(_only_file(Path(data), split))
-    if len(Path(data).parts) != 1 or Path(data).suffix:
+    if "/" in str(data) or os.sep in str(data) or Path(data).suffix:
         raise FileNotFoundError(f"data must be a data set's name or an existing folder of .ts files, got {str(data)!r}")
     name = str(data)
     check_name(name)

@@ -54,6 +54,8 @@ def accept(
     Raises:
         ValueError: x or a flag of another shape or kind; x of another dtype than `weight`, if given.
     """
+    if not isinstance(x, Tensor):
+        raise ValueError(f"x must be a tensor, got {type(x).__name__}; use torch.as_tensor(x)")
     if x.ndim != 3 or x.shape[1] < 1 or x.shape[2] != width:
         raise ValueError(f"x must have shape (batch, time >= 1, {width}), got {tuple(x.shape)}")
     if not x.is_floating_point():

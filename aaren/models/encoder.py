@@ -68,8 +68,9 @@ class Encoder(nn.Module):
         reset: Reset | None = None,
         elapsed: Elapsed | None = None,
     ) -> tuple[Tokens, tuple[State, ...]]:
-        if state is not None and len(state) != len(self.blocks):
-            raise ValueError(f"state must be a tuple of one for each of {len(self.blocks)} blocks, got {len(state)}")
+        if state is not None and (not isinstance(state, tuple) or len(state) != len(self.blocks)):
+            got = len(state) if isinstance(state, tuple) else type(state).__name__
+            raise ValueError(f"state must be a tuple of one for each of {len(self.blocks)} blocks, got {got}")
         states = []
         for block, old in zip(self.blocks, state or (None,) * len(self.blocks), strict=True):
             x, new = block(x, old, padding_mask=padding_mask, reset=reset, elapsed=elapsed)

@@ -92,6 +92,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         find_layer(self.layer)
         if not 0 < self.validation < 1:
             raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")
+        if not isinstance(self.recipe, Recipe):
+            raise ValueError(f"recipe must be an aaren.train.Recipe, got {self.recipe!r}")
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {self.seed}")
         cases = check_cases(X)
@@ -189,6 +191,10 @@ class Classifier(ClassifierMixin, BaseEstimator):
             ValueError: the files are damaged, or of something else.
         """
         folder = Path(folder)
+        if (folder / "model" / "model.safetensors").exists():
+            raise FileNotFoundError(
+                f"folder must hold model.safetensors, got {str(folder)!r}; try {str(folder / 'model')!r}"
+            )
         tensors, metadata = read_tensors(folder / "model.safetensors", KIND)
         try:
             config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())

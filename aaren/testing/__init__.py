@@ -23,19 +23,25 @@ ALL = tuple(LAWS)
 
 
 def check_sequence_layer(
-    layer: SequenceLayer, *, laws: Sequence[str] = ALL, dtype: torch.dtype = torch.float64
+    layer: SequenceLayer, *, laws: str | Sequence[str] = ALL, dtype: torch.dtype = torch.float64
 ) -> None:
     """Checks the laws of the contract on a copy of `layer` in evaluation mode.
 
     Args:
         layer: any instance with the attributes of `SequenceLayer`, yours included.
-        laws: which laws; see the top of this module.
+        laws: which laws (or one); see the top of this module.
         dtype: float64 (tolerance 1e-9) or float32 (1e-4).
 
     Raises:
         AssertionError: a law is broken; the message names it, what differed and by how much.
-        ValueError: an unknown law or dtype.
+        ValueError: no instance, or one without the attributes; an unknown law or dtype.
     """
+    if isinstance(layer, type):
+        raise ValueError(f"layer must be an instance, got the class {layer.__name__}; pass {layer.__name__}(d_model)")
+    members = ("d_model", "constant_state", "compilable", "uses_elapsed", "initial_state")
+    if missing := [name for name in members if not hasattr(layer, name)]:
+        raise ValueError(f"layer must have {', '.join(members)}, got none of {', '.join(missing)} (see SequenceLayer)")
+    laws = [laws] if isinstance(laws, str) else laws
     if unknown := [law for law in laws if law not in LAWS]:
         raise ValueError(f"laws must be among {', '.join(LAWS)}, got {', '.join(unknown)}")
     if dtype not in TOLERANCE:

@@ -214,6 +214,14 @@ def test_many_streams(fitted):
             lambda m: Classifier(dict).fit(*waves()),  # pyright: ignore[reportArgumentType]
             "layer must be a name in LAYERS",
         ),
+        (
+            lambda m: Classifier(recipe=100).fit(*waves()),  # pyright: ignore[reportArgumentType]
+            "recipe must be an aaren.train.Recipe, got 100",
+        ),
+        (
+            lambda m: Classifier().fit(waves()[0], None),
+            r"y must have one label for each of the 60 cases, got shape \(\)",
+        ),
         (lambda m: Classifier(nhead=7).fit(*waves()), "d_model must be a positive multiple of nhead"),
         (lambda m: Classifier().predict(waves()[0]), "Classifier must be fitted first"),
         (lambda m: Classifier().stream(), "Classifier must be fitted first"),
