@@ -94,9 +94,17 @@ def test_training_leaves_the_global_random_state_alone():
 
 def test_stops_early_without_improvement():
     recipe = Recipe(updates=1000, validate_every=5, patience=3)
-    scores = iter([3.0, 1.0, *[2.0] * 1000])
-    done = fit(make_model(), batch, loss, lambda *_: next(scores), recipe)
+    scores, seen = iter([3.0, 1.0, *[2.0] * 1000]), []
+
+    def scripted(model, device):
+        seen.append(weights(model).clone())
+        return next(scores)
+
+    model = make_model()
+    done = fit(model, batch, loss, scripted, recipe)
     assert (done.best_update, done.updates) == (10, 25)
+    assert torch.equal(weights(model), seen[1])  # of the best validation, not of the last
+    assert not torch.equal(seen[1], seen[-1])
 
 
 def test_checkpoint_is_safetensors_and_of_one_run(tmp_path):

@@ -195,7 +195,7 @@ def test_dtype_of_the_state_decides(backend):
 
 
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
-@pytest.mark.parametrize("offset", [0.0, 100.0, 1000.0])
+@pytest.mark.parametrize("offset", [0.0, 100.0, 1000.0, 1e4])
 def test_slow_decay_is_not_lost_beside_large_scores(backend, offset):
     # ln 2 / 1024 is below the last digit of a float32 maximum of 10,000, and taken off once a token.
     scores = offset + torch.randn(1, 2000, 2)
