@@ -12,13 +12,13 @@ from aaren.extras import require
 from aaren.files import write_folder
 
 
-def spread(values: Sequence[float], digits: int = 3) -> str:
+def spread(values: Sequence[int | float], digits: int = 3) -> str:
     """Mean ± sample standard deviation, the latter if there is more than one value."""
     text = f"{mean(values):.{digits}f}"
     return f"{text} ± {stdev(values):.{digits}f}" if len(values) > 1 else text
 
 
-def size(number: float) -> str:
+def size(number: int | float) -> str:
     """Bytes in B, kB, MB (powers of 1,000)."""
     for unit, divisor in (("MB", 1e6), ("kB", 1e3)):
         if number >= divisor:
