@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -9,21 +10,74 @@ from aaren.ops.chunked import scan_chunked
 from aaren.ops.parallel import scan_parallel
 from aaren.ops.reference import scan_reference
 from aaren.ops.scan_state import ScanState, check_state, empty, no_autocast
+from aaren.ops.step import scan_step
 from aaren.shapes import PaddingMask, Reset, Scores, Values, check_flags
 
-Backend = Callable[[Scores, Values, Scores | None, ScanState], tuple[Values, ScanState]]
+Plain = Callable[[Scores, Values, Scores | None, ScanState], tuple[Values, ScanState]]
+Backend = Callable[
+    [Scores, Values, Scores | None, ScanState, PaddingMask | None, Reset | None], tuple[Values, ScanState]
+]
+
+
+def _plain(scan: Plain) -> Backend:
+    """A backend of PyTorch operations on one dtype, which sees masked tokens as (-inf, 0), resets as infinite decay."""
+
+    def run(
+        scores: Scores,
+        values: Values,
+        decay: Scores | None,
+        state: ScanState,
+        padding_mask: PaddingMask | None,
+        reset: Reset | None,
+    ) -> tuple[Values, ScanState]:
+        dtype, out_dtype = state.u.dtype, values.dtype
+        scores, values = scores.to(dtype), values.to(dtype)
+        decay = None if decay is None else decay.to(dtype)
+        if reset is not None:
+            # To forget is to age without bound, so no scan needs to know of resets.
+            decay = torch.where(reset[..., None], math.inf, torch.zeros_like(scores) if decay is None else decay)
+        if padding_mask is not None:
+            # A masked token is the identity of ⊕ and costs no time. `where`, not a product: 0 · NaN is NaN.
+            dead = padding_mask[..., None]
+            scores = torch.where(dead, -math.inf, scores)
+            values = torch.where(dead[..., None], 0.0, values)
+            decay = None if decay is None else torch.where(dead, 0.0, decay)
+        with no_autocast(scores.device):
+            outputs, state = scan(scores, values, decay, state)
+        return outputs.to(out_dtype), state
+
+    return run
+
+
+def _cpu(*arguments: Any) -> tuple[Values, ScanState]:
+    from aaren.ops.cpu import scan_cpu  # when first used: compilers are slow to import
+
+    return scan_cpu(*arguments)
+
 
 BACKENDS: dict[str, Backend] = {
-    "reference": scan_reference,
-    "parallel": scan_parallel,
-    "chunked": scan_chunked,
+    "reference": _plain(scan_reference),
+    "step": _plain(scan_step),
+    "parallel": _plain(scan_parallel),
+    "chunked": _plain(scan_chunked),
+    "cpu": _cpu,
 }
-"""What runs a scan. Each takes tensors of one dtype, masked tokens as (-inf, 0), resets as infinite decay."""
+"""What runs a scan, by name."""
 
 
-def choose_backend(time: int) -> str:
-    """What `backend="auto"` means: one combination for one token, blocks otherwise."""
-    return "reference" if time == 1 else "chunked"
+def choose_backend(time: int, device: str, exporting: bool) -> str:
+    """What `backend="auto"` means.
+
+    Args:
+        time: tokens of the call; one token is a few operations of PyTorch.
+        device: type of the device; each has its fused kernel, others run `chunked`.
+        exporting: whether a graph is being made for elsewhere, which may hold PyTorch's own operators only.
+    """
+    if time == 1:
+        return "step"
+    if exporting:
+        return "chunked"
+    return {"cpu": "cpu"}.get(device, "chunked")
 
 
 def attention_scan(
@@ -65,24 +119,9 @@ def attention_scan(
     if state is None:
         dtype = torch.promote_types(torch.promote_types(scores.dtype, values.dtype), torch.float32)
         state = empty((scores.shape[0], scores.shape[2]), values.shape[3], scores.device, dtype)
-    dtype, out_dtype = state.u.dtype, values.dtype
-    scores, values = scores.to(dtype), values.to(dtype)
-    decay = None if decay is None else decay.to(dtype)
-
-    if reset is not None:
-        # To forget is to age without bound, so no backend needs to know of resets.
-        decay = torch.where(reset[..., None], math.inf, torch.zeros_like(scores) if decay is None else decay)
-    if padding_mask is not None:
-        # A masked token is the identity of ⊕ and costs no time. `where`, not a product: 0 · NaN is NaN.
-        dead = padding_mask[..., None]
-        scores = torch.where(dead, -math.inf, scores)
-        values = torch.where(dead[..., None], 0.0, values)
-        decay = None if decay is None else torch.where(dead, 0.0, decay)
-
-    name = choose_backend(scores.shape[1]) if backend == "auto" else backend
-    with no_autocast(scores.device):
-        outputs, state = BACKENDS[name](scores, values, decay, state)
-    return outputs.to(out_dtype), state
+    if backend == "auto":
+        backend = choose_backend(scores.shape[1], scores.device.type, torch.compiler.is_exporting())
+    return BACKENDS[backend](scores, values, decay, state, padding_mask, reset)
 
 
 def _check(

@@ -225,7 +225,12 @@ def test_incoming_state_is_not_changed():
 
 
 def test_auto_is_a_backend():
-    assert {choose_backend(time) for time in (1, 2, 100)} <= set(BACKENDS)
+    assert {
+        choose_backend(time, device, exporting)
+        for time in (1, 2)
+        for device in ("cpu", "cuda", "mps")
+        for exporting in (False, True)
+    } <= set(BACKENDS)
     case = make_case(11, time=20)
     outputs, _ = attention_scan(case.scores, case.values)
     expected, _ = attention_scan(case.scores, case.values, backend="reference")
@@ -236,7 +241,7 @@ def test_auto_is_a_backend():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"backend": "cuda"}, "backend must be one of auto, reference, parallel, chunked, got 'cuda'"),
+        ({"backend": "cuda"}, "backend must be one of auto, reference, step, parallel, chunked, cpu, got 'cuda'"),
         ({"values": torch.zeros(2, 4, 2, 3)}, "values must have shape"),
         ({"scores": torch.zeros(2, 5)}, "scores must have shape"),
         ({"decay": torch.zeros(2, 5, 1)}, "decay must have the shape of scores"),

@@ -1,0 +1,33 @@
+"""How kernels are compiled: on first use, once a machine (cached on disk), without the GIL."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba.core.compiler import Compiler
+
+
+class _DistinctArrays(Compiler):
+    """Tells the compiler what holds for every kernel here: no two arguments overlap. Without it each inner loop over
+    one head checks all pairs of its arrays, which costs as much as the loop."""
+
+    def __init__(self, typing, target, library, arguments, return_type, flags, local_types):
+        flags.noalias = True
+        super().__init__(typing, target, library, arguments, return_type, flags, local_types)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compiles a function of arrays that do not overlap: IEEE arithmetic in the order written."""
+    return _compile(function, pipeline_class=_DistinctArrays)
+
+
+def reduction(function: Callable[..., Any]) -> Any:
+    """Compiles a sum that may run in lanes. Of "fast" arithmetic this is the order alone, which is fixed when compiled:
+    equal calls give equal bits, and infinities, NaN and signed zeros mean what they mean."""
+    return _compile(function, fastmath={"reassoc"})
+
+
+def _compile(function: Callable[..., Any], **options: Any) -> Any:
+    # `unwrap`: the tests check shapes at run time by wrapping every function of the package.
+    return numba.njit(nogil=True, cache=True, error_model="numpy", **options)(inspect.unwrap(function))
