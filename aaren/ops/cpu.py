@@ -16,6 +16,7 @@ Threads share the batch and the heads; where these are fewer than threads, chunk
 last from nothing, then the carries (`combine` again), then every chunk but the first again from its carry.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -23,17 +24,17 @@ import torch
 from torch import Tensor
 
 from aaren.ops.fused import register_fused
-from aaren.ops.numba_kernel import kernel, reduction
+from aaren.ops.numba_kernel import empty, kernel, reduction
 from aaren.ops.scan_state import ScanState, age, combine, readout
 from aaren.ops.threads import run_together, thread_count
 
 TILE = 64
 """Tokens whose gates are computed before their averages: the gates are then still in the nearest cache."""
 
-_NO_FLAGS = np.empty((0, 0), np.bool_)
+_NOTHING = {dtype: torch.empty((0, 0, 0), dtype=dtype).numpy() for dtype in (torch.bool, torch.float32, torch.float64)}
 
-FEW = 1 << 15
-"""Numbers below which a second thread costs more than it saves."""
+ENOUGH = 1 << 20
+"""Work, in numbers read, from which a second thread saves more than it takes to wake it (about 60 µs)."""
 
 
 @reduction
@@ -46,143 +47,176 @@ def _dot(a, i, b, j, n):
 
 
 @kernel
-def _forward(scores, values, decay, mask, reset, m, u, ages, average, outputs, gain, keep, units):
-    """Scans the units (row, first and end head, first and end token, chunk), from and to the chunk's m, u, average."""
-    heads, width = values.shape[2], np.uintp(values.shape[3])
-    flat_values, flat_outputs, flat_average = values.reshape(-1), outputs.reshape(-1), average.reshape(-1)
-    chunks = m.shape[1]
+def _forward(scores, values, decay, mask, reset, m0, u0, w0, m, u, w, outputs, gain, keep, units):
+    """Scans the units (row, first and end token, chunk), from the chunk's state (m0, u0, w0) to its (m, u, w).
+
+    Indices have no sign: signed ones would be tested for counting from the end at each access.
+    """
+    time, heads, width = np.uintp(values.shape[1]), np.uintp(values.shape[2]), np.uintp(values.shape[3])
+    masked, resets, ageing = mask.size > 0, reset.size > 0, decay.size > 0
+    values, outputs, mask, reset = values.reshape(-1), outputs.reshape(-1), mask.reshape(-1), reset.reshape(-1)
+    scores, decay, gain, keep = scores.reshape(-1), decay.reshape(-1), gain.reshape(-1), keep.reshape(-1)
+    m0, u0, w0, m, u, w = m0.reshape(-1), u0.reshape(-1), w0.reshape(-1), m.reshape(-1), u.reshape(-1), w.reshape(-1)
+    tops, totals = np.empty(heads), np.empty(heads)  # float64: a small decay is not lost beside a large maximum
     for unit in range(units.shape[0]):
-        b, h0, h1, t0, t1, n = units[unit]
-        for start in range(t0, t1, TILE):
-            end = min(start + TILE, t1)
-            for h in range(h0, h1):
-                top, total, lost = m[b, n, h], u[b, n, h], ages[b, n, h]
-                for t in range(start, end):
-                    if mask.size and mask[b, t]:
-                        gain[b, t, h], keep[b, t, h] = 0.0, 1.0
+        row, start, stop, chunk = units[unit]
+        for h in range(heads):
+            carry = chunk * heads + h
+            tops[h], totals[h] = m0[carry], u0[carry]
+            share = 1.0 / u0[carry] if u0[carry] > 0.0 else 0.0
+            for d in range(carry * width, (carry + np.uintp(1)) * width):
+                w[d] = w0[d] * share  # the average, for now
+        while start < stop:
+            end = min(start + np.uintp(TILE), stop)
+            for h in range(heads):
+                top, total = tops[h], totals[h]
+                for t in range(row * time + start, row * time + end):
+                    here = t * heads + h
+                    if masked and mask[t]:
+                        gain[here], keep[here] = 0.0, 1.0
                         continue
-                    if reset.size and reset[b, t]:
-                        top, lost = -math.inf, math.inf
-                    elif decay.size:
-                        top -= decay[b, t, h]
-                        lost += decay[b, t, h]
-                    s = np.float64(scores[b, t, h])
-                    if top == -math.inf:  # nothing before this token
-                        p = 0.0 if s == -math.inf else math.exp(s - s)  # 1, or NaN for NaN
-                        older, top = 0.0, s
-                    elif s > top:
-                        p, older, top = 1.0, total * math.exp(top - s), s
+                    if resets and reset[t]:
+                        top = -math.inf
+                    elif ageing:
+                        top -= np.float64(decay[here])
+                    s = np.float64(scores[here])
+                    if s == -math.inf and top == -math.inf:  # nothing here, nothing before
+                        p = older = total = 0.0
                     else:
-                        p, older = math.exp(s - top), total
-                    total = older + p
-                    share = 1.0 / total if total > 0.0 or total != total else 0.0
-                    gain[b, t, h], keep[b, t, h] = p * share, older * share
-                m[b, n, h], u[b, n, h], ages[b, n, h] = top, total, lost
-            for t in range(start, end):
-                for h in range(h0, h1):
-                    g, k = gain[b, t, h], keep[b, t, h]
-                    here = np.uintp((b * scores.shape[1] + t) * heads + h) * width
-                    mean = np.uintp((b * chunks + n) * heads + h) * width
-                    if g == 0.0:  # a value without weight may be anything
+                        difference = s - top
+                        e = math.exp(-abs(difference))
+                        p, older = (1.0, total * e) if difference > 0.0 else (e, total)
+                        top = s if difference > 0.0 else top
+                        total = older + p
+                    share = 0.0 if total == 0.0 else 1.0 / total
+                    gain[here], keep[here] = p * share, older * share
+                tops[h], totals[h] = top, total
+            for t in range(row * time + start, row * time + end):
+                for h in range(heads):
+                    g, k = gain[t * heads + h], keep[t * heads + h]
+                    here, mean = (t * heads + h) * width, (chunk * heads + h) * width
+                    if g == 0.0:  # a value without weight may be anything: 0 · NaN would be NaN
                         for d in range(width):
-                            x = k * flat_average[mean + d]
-                            flat_average[mean + d] = x
-                            flat_outputs[here + d] = x
+                            x = k * w[mean + d]
+                            w[mean + d] = x
+                            outputs[here + d] = x
                     else:
                         for d in range(width):
-                            x = k * flat_average[mean + d] + g * flat_values[here + d]
-                            flat_average[mean + d] = x
-                            flat_outputs[here + d] = x
+                            x = k * w[mean + d] + g * values[here + d]
+                            w[mean + d] = x
+                            outputs[here + d] = x
+            start = end
+        for h in range(heads):
+            carry = chunk * heads + h
+            m[carry] = tops[h]
+            if m[carry] != -math.inf:  # what the maximum lost when it was rounded goes into the sums
+                totals[h] *= math.exp(tops[h] - np.float64(m[carry]))
+            u[carry] = totals[h]
+            for d in range(carry * width, (carry + np.uintp(1)) * width):
+                w[d] *= u[carry]
 
 
 @kernel
-def _backward(values, outputs, gain, keep, mask, first, d_outputs, G, C, rest, row, d_scores, d_values, d_decay, units):
-    """The reverse scan over units, from and to the chunk's G and C; `first` is the average before the chunks."""
-    time, heads, width = values.shape[1], values.shape[2], np.uintp(values.shape[3])
-    flat_values, flat_outputs, flat_d_outputs = values.reshape(-1), outputs.reshape(-1), d_outputs.reshape(-1)
-    flat_d_values, flat_G, flat_first = d_values.reshape(-1), G.reshape(-1), first.reshape(-1)
-    chunks, zero, line = G.shape[1], np.uintp(0), np.uintp(64 // values.itemsize)
+def _backward(
+    values, outputs, gain, keep, mask, first, d_outputs, G, C, d_scores, d_values, d_decay, g_row, c_row, units
+):
+    """The reverse scan over units, from and to the chunk's G and C.
+
+    `first` is the average before the first token; `g_row` (head_dim) and `c_row` (heads) are scratch of this call.
+    """
+    time, heads, width = np.uintp(values.shape[1]), np.uintp(values.shape[2]), np.uintp(values.shape[3])
+    zero, one, tile, line = np.uintp(0), np.uintp(1), np.uintp(TILE), np.uintp(64 // values.itemsize)
+    masked, ageing = mask.size > 0, d_decay.size > 0
+    values, outputs, mask, first = values.reshape(-1), outputs.reshape(-1), mask.reshape(-1), first.reshape(-1)
+    d_outputs, d_values, G, C = d_outputs.reshape(-1), d_values.reshape(-1), G.reshape(-1), C.reshape(-1)
+    gain, keep, d_scores, d_decay = gain.reshape(-1), keep.reshape(-1), d_scores.reshape(-1), d_decay.reshape(-1)
     for unit in range(units.shape[0]):
-        b, h0, h1, t0, t1, n = units[unit]
-        scratch = row[(b * chunks + n) * heads + h0]
-        for end in range(t1, t0, -TILE):
-            start = max(end - TILE, t0)
+        row, begin, stop, chunk = units[unit]
+        for h in range(heads):
+            c_row[h] = C[chunk * heads + h]
+        while stop > begin:
+            start = stop - tile if stop - begin > tile else begin
             # Upwards first: do·o, and a touch of each cache line that the way down needs, because processors fetch
             # ahead upwards only.
             touched = values.dtype.type(0)
-            for t in range(start, end):
-                for h in range(h0, h1):
-                    here = np.uintp((b * time + t) * heads + h) * width
-                    d_scores[b, t, h] = _dot(flat_d_outputs, here, flat_outputs, here, width)
+            for t in range(row * time + start, row * time + stop):
+                for h in range(heads):
+                    here = (t * heads + h) * width
+                    d_scores[t * heads + h] = _dot(d_outputs, here, outputs, here, width)
                     for d in range(zero, width, line):
-                        touched += flat_values[here + d]
-                        flat_d_values[here + d] = 0.0
-            scratch[0] = touched
-            for t in range(end - 1, start - 1, -1):
-                for h in range(h0, h1):
-                    g, k = gain[b, t, h], keep[b, t, h]
-                    here = np.uintp((b * time + t) * heads + h) * width
-                    carry = np.uintp((b * chunks + n) * heads + h) * width
+                        touched += values[here + d]
+                        d_values[here + d] = 0.0
+            g_row[zero] = touched
+            t = row * time + stop
+            while t > row * time + start:
+                t -= one
+                for h in range(heads):
+                    gate, here, carry = t * heads + h, (t * heads + h) * width, (chunk * heads + h) * width
+                    g, k = gain[gate], keep[gate]
                     for d in range(width):
-                        x = flat_G[carry + d] + flat_d_outputs[here + d]
-                        scratch[d] = x
-                        flat_G[carry + d] = k * x
-                        flat_d_values[here + d] = g * x
-                    c = C[b, n, h] + d_scores[b, t, h]
-                    C[b, n, h] = k * c
-                    rest[b, n, h] *= k
-                    if d_decay.size:
-                        if mask.size and mask[b, t]:
-                            d_decay[b, t, h] = 0.0
-                        elif t == 0:
-                            before = np.uintp(b * heads + h) * width
-                            d_decay[b, t, h] = -k * (_dot(scratch, zero, flat_first, before, width) - c)
+                        x = G[carry + d] + d_outputs[here + d]
+                        g_row[d] = x
+                        G[carry + d] = k * x
+                        d_values[here + d] = g * x
+                    c = c_row[h] + d_scores[gate]
+                    c_row[h] = k * c
+                    if ageing:
+                        if masked and mask[t]:
+                            d_decay[gate] = 0.0
+                        elif t == row * time:
+                            d_decay[gate] = -k * (_dot(g_row, zero, first, (row * heads + h) * width, width) - c)
                         else:
-                            before = here - np.uintp(heads) * width
-                            d_decay[b, t, h] = -k * (_dot(scratch, zero, flat_outputs, before, width) - c)
-                    # A value without weight may be anything: 0 · NaN would be NaN.
-                    d_scores[b, t, h] = 0.0 if g == 0.0 else g * (_dot(flat_values, here, scratch, zero, width) - c)
+                            d_decay[gate] = -k * (_dot(g_row, zero, outputs, here - heads * width, width) - c)
+                    d_scores[gate] = 0.0 if g == 0.0 else g * (_dot(values, here, g_row, zero, width) - c)
+            stop = start
+        for h in range(heads):
+            C[chunk * heads + h] = c_row[h]
 
 
-def _split(batch: int, time: int, heads: int, head_dim: int) -> tuple[list[np.ndarray], int]:
-    """Units for each call of a kernel, and the number of chunks of time; no call has units of two chunks."""
-    threads = thread_count() if batch * time * heads * head_dim >= FEW else 1
-    groups = min(heads, threads // math.gcd(batch, threads))  # the fewest that share the work evenly
-    spare = threads // max(batch * heads, 1)
+@functools.lru_cache(maxsize=256)
+def _split(batch: int, time: int, heads: int, head_dim: int, threads: int) -> list[list[np.ndarray]]:
+    """For each chunk of time the units of each call of a kernel.
+
+    A unit has all heads: two threads in one row of memory would fetch ahead what the other is writing.
+    """
+    if batch * time * heads * (head_dim + 32) < ENOUGH:
+        threads = 1
+    spare = threads // max(batch, 1)
     chunks = spare + 1 if spare >= 2 and time >= TILE * (spare + 1) else 1
-    units = [
-        (b, heads * i // groups, heads * (i + 1) // groups, time * n // chunks, time * (n + 1) // chunks, n)
-        for n in range(chunks)
-        for b in range(batch)
-        for i in range(groups)
-    ]
-    calls = len(units) if chunks > 1 else min(threads, max(len(units), 1))
-    return np.array_split(np.array(units, np.int64).reshape(-1, 6), calls), chunks
+    jobs = []
+    for n in range(chunks):
+        units = [(row, time * n // chunks, time * (n + 1) // chunks, row * chunks + n) for row in range(batch)]
+        jobs.append(np.array_split(np.array(units, np.uintp).reshape(-1, 4), max(min(threads, batch), 1)))
+    return jobs
 
 
-def _run(function, arrays: list[np.ndarray], jobs: list[np.ndarray], first: int, last: int, pass_on) -> None:
-    """Runs the kernel on all units. With several chunks: all but the last; what each passes on; all but the first."""
-    if first == last:
-        run_together(function, [(*arrays, units) for units in jobs])
+def _run(function, arguments, jobs: list[list[np.ndarray]], pass_on) -> None:
+    """Calls the kernel with `arguments(units)` for all units, chunk by chunk in the order of `jobs`: with several, all
+    but the last; `pass_on()`, which gives each what the earlier ones carry; and all but the first."""
+    if len(jobs) == 1:
+        run_together(function, [arguments(units) for units in jobs[0]])
         return
-    run_together(function, [(*arrays, units) for units in jobs if units[0, 5] != last])
+    run_together(function, [arguments(units) for job in jobs[:-1] for units in job])
     pass_on()
-    run_together(function, [(*arrays, units) for units in jobs if units[0, 5] != first])
+    run_together(function, [arguments(units) for job in jobs[1:] for units in job])
 
 
-def _at_chunk(x: Tensor, n: int, chunks: int, others: float = 0.0) -> Tensor:
-    """x (B, ...) as chunk n of (B, chunks, ...), in memory of its own, with `others` elsewhere."""
-    out = x.new_full((x.shape[0], chunks, *x.shape[1:]), others)
+def _chunked(x: np.ndarray, n: int, chunks: int, others: float = 0.0) -> np.ndarray:
+    """x (B, ...) as chunk n of (B, chunks, ...), with `others` elsewhere."""
+    if chunks == 1:
+        return x
+    out = np.full((x.shape[0], chunks, *x.shape[1:]), others, x.dtype)
     out[:, n] = x
     return out
 
 
-def _arrays(*tensors: Tensor) -> list[np.ndarray]:
-    return [x.detach().contiguous().numpy() for x in tensors]
+def _array(x: Tensor) -> np.ndarray:
+    return x.detach().contiguous().numpy()
 
 
-def _flags(flags: Tensor | None) -> np.ndarray:
-    return _NO_FLAGS if flags is None else flags.contiguous().numpy()
+def _or_none(x: Tensor | None, dtype: torch.dtype = torch.bool) -> np.ndarray:
+    """None as an array without elements: kernels have one type of each argument."""
+    return _NOTHING[dtype] if x is None else _array(x)
 
 
 def scan_forward(
@@ -196,33 +230,29 @@ def scan_forward(
     w: Tensor,
 ) -> tuple[Tensor, ...]:
     """See `register_fused`."""
-    jobs, chunks = _split(*values.shape)
-    outputs = torch.empty(values.shape, dtype=values.dtype)
-    gain, keep = (torch.empty(scores.shape, dtype=u.dtype) for _ in range(2))
-    tops, totals = _at_chunk(m.double(), 0, chunks, -math.inf), _at_chunk(u.double(), 0, chunks)
-    ages, averages = torch.zeros_like(tops), _at_chunk(readout(ScanState(m, u, w)), 0, chunks)
-
-    def state(n: int) -> ScanState:
-        return ScanState(tops[:, n], totals[:, n], averages[:, n] * totals[:, n, :, None])
+    batch, time, heads, head_dim = values.shape
+    jobs = _split(batch, time, heads, head_dim, thread_count())
+    chunks = len(jobs)
+    starts = [_chunked(_array(x), 0, chunks, others) for x, others in ((m, -math.inf), (u, 0.0), (w, 0.0))]
+    ends = [empty((batch, chunks, *x.shape[1:]), starts[0].dtype) for x in (m, u, w)]
+    inputs = [_array(scores), _array(values), _or_none(decay, scores.dtype), _or_none(padding_mask), _or_none(reset)]
+    outputs, gain, keep = empty(values.shape, inputs[1].dtype), *(empty(scores.shape, ends[0].dtype) for _ in range(2))
+    arrays = [*inputs, *starts, *ends, outputs, gain, keep]
 
     def pass_on() -> None:
-        carry = state(0)
+        lost = torch.zeros_like(scores) if decay is None else decay
+        lost = lost if reset is None else torch.where(reset[..., None], math.inf, lost)
+        lost = lost if padding_mask is None else torch.where(padding_mask[..., None], 0.0, lost)
+        parts = [ScanState(*(torch.from_numpy(x[:, n]) for x in ends)) for n in range(chunks)]
+        carry = parts[0]
         for n in range(1, chunks):
-            following = combine(age(carry, ages[:, n]), state(n))
-            tops[:, n], totals[:, n], averages[:, n] = carry.m, carry.u, readout(carry)
-            carry = following
+            for start, part in zip(starts, carry, strict=True):
+                start[:, n] = part
+            span = slice(time * n // chunks, time * (n + 1) // chunks)
+            carry = combine(age(carry, lost[:, span].sum(1).to(m.dtype)), parts[n])
 
-    none = scores.new_empty((0, 0, 0))
-    arrays = [
-        *_arrays(scores, values, none if decay is None else decay),
-        *(_flags(flags) for flags in (padding_mask, reset)),
-        *_arrays(tops, totals, ages, averages, outputs, gain, keep),
-    ]
-    _run(_forward, arrays, jobs, 0, chunks - 1, pass_on)
-
-    top = tops[:, -1].to(m.dtype)
-    u = (totals[:, -1] * torch.exp(torch.where(top == -math.inf, 0.0, tops[:, -1] - top))).to(u.dtype)
-    return outputs, top, u, averages[:, -1] * u[..., None], gain, keep
+    _run(_forward, lambda units: (*arrays, units), jobs, pass_on)
+    return tuple(torch.from_numpy(x) for x in (outputs, *(x[:, -1] for x in ends), gain, keep))
 
 
 def scan_backward(
@@ -238,38 +268,42 @@ def scan_backward(
     d_u: Tensor | None,
     d_w: Tensor | None,
     with_decay: bool,
+    with_state: bool,
 ) -> tuple[Tensor, ...]:
     """See `register_fused`."""
-    jobs, chunks = _split(*values.shape)
-    d_scores, d_values = torch.empty(gain.shape, dtype=values.dtype), torch.empty(values.shape, dtype=values.dtype)
-    d_decay = d_scores.new_empty(gain.shape if with_decay else (0, 0, 0))
-    first = readout(ScanState(u0, u0, w0))
+    batch, time, heads, head_dim = values.shape
+    jobs = _split(batch, time, heads, head_dim, thread_count())
+    chunks = len(jobs)
     G = torch.zeros_like(w0) if d_w is None else u[..., None] * d_w
     C = torch.zeros_like(u0) if d_u is None else -u * d_u
-    G, C = _at_chunk(G, chunks - 1, chunks), _at_chunk(C.double(), chunks - 1, chunks)
-    rest = torch.ones_like(C)
+    G, C = _chunked(_array(G), chunks - 1, chunks), _chunked(_array(C).astype(np.float64), chunks - 1, chunks)
+    first = readout(ScanState(u0, u0, w0)) if with_decay else w0
+    inputs = [_array(x) for x in (values, outputs, gain, keep)]
+    dtype = inputs[0].dtype
+    d_scores, d_values = empty(gain.shape, dtype), empty(values.shape, dtype)
+    d_decay = empty(gain.shape if with_decay else (0, 0, 0), dtype)
+    arrays = [*inputs, _or_none(padding_mask), _array(first), _array(d_outputs), G, C, d_scores, d_values, d_decay]
+
+    def arguments(units: np.ndarray) -> tuple[np.ndarray, ...]:
+        return *arrays, empty((head_dim,), G.dtype), empty((heads,), C.dtype), units
 
     def pass_on() -> None:
-        carry = G[:, -1].clone(), C[:, -1].clone()
+        carry = G[:, -1].copy(), C[:, -1].copy()
         for n in range(chunks - 2, -1, -1):
-            factor = rest[:, n]
-            following = G[:, n] + factor.to(G.dtype)[..., None] * carry[0], C[:, n] + factor * carry[1]
+            factor = _array(keep[:, time * n // chunks : time * (n + 1) // chunks].prod(dim=1))
+            following = G[:, n] + factor[..., None] * carry[0], C[:, n] + factor * carry[1]
             G[:, n], C[:, n] = carry
             carry = following
 
-    scratch = torch.empty(C.numel(), w0.shape[-1], dtype=w0.dtype)  # a row for each unit
-    arrays = [
-        *_arrays(values, outputs, gain, keep),
-        _flags(padding_mask),
-        *_arrays(first, d_outputs, G, C, rest, scratch, d_scores, d_values, d_decay),
-    ]
-    _run(_backward, arrays, jobs, chunks - 1, 0, pass_on)
-
+    _run(_backward, arguments, jobs[::-1], pass_on)
+    gradients = (torch.from_numpy(x) for x in (d_scores, d_values, d_decay))
+    if not with_state:
+        return *gradients, *(w0.new_empty(0) for _ in range(3))
     # The state stands for (u eᵐ, w eᵐ): what it weighs is spread over its three parts.
     unit = torch.where(u0 > 0, 1.0 / u0, 0.0)
-    d_u0, d_w0 = -C[:, 0].to(u0.dtype) * unit, G[:, 0] * unit[..., None]
-    d_m0 = u0 * d_u0 + (w0 * d_w0).sum(-1)
-    return d_scores, d_values, d_decay, d_m0, d_u0, d_w0
+    d_u0 = -torch.from_numpy(C.reshape(batch, chunks, heads)[:, 0]).to(u0.dtype) * unit
+    d_w0 = torch.from_numpy(G.reshape(batch, chunks, heads, head_dim)[:, 0]) * unit[..., None]
+    return *gradients, u0 * d_u0 + (w0 * d_w0).sum(-1), d_u0, d_w0
 
 
 scan_cpu = register_fused("attention_scan_cpu", scan_forward, scan_backward)
