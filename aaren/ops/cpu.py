@@ -11,30 +11,18 @@ with G_t = do_t + keep_{t+1} G_{t+1} and C_t = do_t·o_t + keep_{t+1} C_{t+1},
 
 All factors are at most 1, so nothing overflows, and no running maximum is needed on the way back. The end of the scan
 adds u_T dw_T to G and -u_T du_T to C, since the final sums are u_T and w_T = u_T o_T.
-
-Threads share the batch and the heads; where these are fewer than threads, chunks of time too: first every chunk but the
-last from nothing, then the carries (`combine` again), then every chunk but the first again from its carry.
 """
 
-import functools
 import math
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aaren.ops.fused import register_fused
-from aaren.ops.numba_kernel import empty, kernel, reduction
+from aaren.ops.fused import Six, attention_operator
+from aaren.ops.numba_kernel import array, empty, kernel, or_none, reduction
 from aaren.ops.scan_state import ScanState, age, combine, readout
-from aaren.ops.threads import run_together, thread_count
-
-TILE = 64
-"""Tokens whose gates are computed before their averages: the gates are then still in the nearest cache."""
-
-_NOTHING = {dtype: torch.empty((0, 0, 0), dtype=dtype).numpy() for dtype in (torch.bool, torch.float32, torch.float64)}
-
-ENOUGH = 1 << 20
-"""Work, in numbers read, from which a second thread saves more than it takes to wake it (about 60 µs)."""
+from aaren.ops.threads import TILE, chunked, run, split, thread_count
 
 
 @reduction
@@ -173,52 +161,6 @@ def _backward(
             C[chunk * heads + h] = c_row[h]
 
 
-@functools.lru_cache(maxsize=256)
-def _split(batch: int, time: int, heads: int, head_dim: int, threads: int) -> list[list[np.ndarray]]:
-    """For each chunk of time the units of each call of a kernel.
-
-    A unit has all heads: two threads in one row of memory would fetch ahead what the other is writing.
-    """
-    if batch * time * heads * (head_dim + 32) < ENOUGH:
-        threads = 1
-    spare = threads // max(batch, 1)
-    chunks = spare + 1 if spare >= 2 and time >= TILE * (spare + 1) else 1
-    jobs = []
-    for n in range(chunks):
-        units = [(row, time * n // chunks, time * (n + 1) // chunks, row * chunks + n) for row in range(batch)]
-        jobs.append(np.array_split(np.array(units, np.uintp).reshape(-1, 4), max(min(threads, batch), 1)))
-    return jobs
-
-
-def _run(function, arguments, jobs: list[list[np.ndarray]], pass_on) -> None:
-    """Calls the kernel with `arguments(units)` for all units, chunk by chunk in the order of `jobs`: with several, all
-    but the last; `pass_on()`, which gives each what the earlier ones carry; and all but the first."""
-    if len(jobs) == 1:
-        run_together(function, [arguments(units) for units in jobs[0]])
-        return
-    run_together(function, [arguments(units) for job in jobs[:-1] for units in job])
-    pass_on()
-    run_together(function, [arguments(units) for job in jobs[1:] for units in job])
-
-
-def _chunked(x: np.ndarray, n: int, chunks: int, others: float = 0.0) -> np.ndarray:
-    """x (B, ...) as chunk n of (B, chunks, ...), with `others` elsewhere."""
-    if chunks == 1:
-        return x
-    out = np.full((x.shape[0], chunks, *x.shape[1:]), others, x.dtype)
-    out[:, n] = x
-    return out
-
-
-def _array(x: Tensor) -> np.ndarray:
-    return x.detach().contiguous().numpy()
-
-
-def _or_none(x: Tensor | None, dtype: torch.dtype = torch.bool) -> np.ndarray:
-    """None as an array without elements: kernels have one type of each argument."""
-    return _NOTHING[dtype] if x is None else _array(x)
-
-
 def scan_forward(
     scores: Tensor,
     values: Tensor,
@@ -228,14 +170,14 @@ def scan_forward(
     m: Tensor,
     u: Tensor,
     w: Tensor,
-) -> tuple[Tensor, ...]:
-    """See `register_fused`."""
+) -> Six:
+    """See `attention_operator`."""
     batch, time, heads, head_dim = values.shape
-    jobs = _split(batch, time, heads, head_dim, thread_count())
+    jobs = split(batch, time, heads * (head_dim + 32), thread_count())
     chunks = len(jobs)
-    starts = [_chunked(_array(x), 0, chunks, others) for x, others in ((m, -math.inf), (u, 0.0), (w, 0.0))]
+    starts = [chunked(array(x), 0, chunks, others) for x, others in ((m, -math.inf), (u, 0.0), (w, 0.0))]
     ends = [empty((batch, chunks, *x.shape[1:]), starts[0].dtype) for x in (m, u, w)]
-    inputs = [_array(scores), _array(values), _or_none(decay, scores.dtype), _or_none(padding_mask), _or_none(reset)]
+    inputs = [array(scores), array(values), or_none(decay, scores.dtype), or_none(padding_mask), or_none(reset)]
     outputs, gain, keep = empty(values.shape, inputs[1].dtype), *(empty(scores.shape, ends[0].dtype) for _ in range(2))
     arrays = [*inputs, *starts, *ends, outputs, gain, keep]
 
@@ -251,8 +193,9 @@ def scan_forward(
             span = slice(time * n // chunks, time * (n + 1) // chunks)
             carry = combine(age(carry, lost[:, span].sum(1).to(m.dtype)), parts[n])
 
-    _run(_forward, lambda units: (*arrays, units), jobs, pass_on)
-    return tuple(torch.from_numpy(x) for x in (outputs, *(x[:, -1] for x in ends), gain, keep))
+    run(_forward, lambda units: (*arrays, units), jobs, pass_on)
+    top, total, weighted = (torch.from_numpy(x[:, -1]) for x in ends)
+    return torch.from_numpy(outputs), top, total, weighted, torch.from_numpy(gain), torch.from_numpy(keep)
 
 
 def scan_backward(
@@ -269,20 +212,20 @@ def scan_backward(
     d_w: Tensor | None,
     with_decay: bool,
     with_state: bool,
-) -> tuple[Tensor, ...]:
-    """See `register_fused`."""
+) -> Six:
+    """See `attention_operator`."""
     batch, time, heads, head_dim = values.shape
-    jobs = _split(batch, time, heads, head_dim, thread_count())
+    jobs = split(batch, time, heads * (head_dim + 32), thread_count())
     chunks = len(jobs)
     G = torch.zeros_like(w0) if d_w is None else u[..., None] * d_w
     C = torch.zeros_like(u0) if d_u is None else -u * d_u
-    G, C = _chunked(_array(G), chunks - 1, chunks), _chunked(_array(C).astype(np.float64), chunks - 1, chunks)
+    G, C = chunked(array(G), chunks - 1, chunks), chunked(array(C).astype(np.float64), chunks - 1, chunks)
     first = readout(ScanState(u0, u0, w0)) if with_decay else w0
-    inputs = [_array(x) for x in (values, outputs, gain, keep)]
+    inputs = [array(x) for x in (values, outputs, gain, keep)]
     dtype = inputs[0].dtype
     d_scores, d_values = empty(gain.shape, dtype), empty(values.shape, dtype)
     d_decay = empty(gain.shape if with_decay else (0, 0, 0), dtype)
-    arrays = [*inputs, _or_none(padding_mask), _array(first), _array(d_outputs), G, C, d_scores, d_values, d_decay]
+    arrays = [*inputs, or_none(padding_mask), array(first), array(d_outputs), G, C, d_scores, d_values, d_decay]
 
     def arguments(units: np.ndarray) -> tuple[np.ndarray, ...]:
         return *arrays, empty((head_dim,), G.dtype), empty((heads,), C.dtype), units
@@ -290,15 +233,15 @@ def scan_backward(
     def pass_on() -> None:
         carry = G[:, -1].copy(), C[:, -1].copy()
         for n in range(chunks - 2, -1, -1):
-            factor = _array(keep[:, time * n // chunks : time * (n + 1) // chunks].prod(dim=1))
+            factor = array(keep[:, time * n // chunks : time * (n + 1) // chunks].prod(dim=1))
             following = G[:, n] + factor[..., None] * carry[0], C[:, n] + factor * carry[1]
             G[:, n], C[:, n] = carry
             carry = following
 
-    _run(_backward, arguments, jobs[::-1], pass_on)
-    gradients = (torch.from_numpy(x) for x in (d_scores, d_values, d_decay))
+    run(_backward, arguments, jobs[::-1], pass_on)
+    gradients = torch.from_numpy(d_scores), torch.from_numpy(d_values), torch.from_numpy(d_decay)
     if not with_state:
-        return *gradients, *(w0.new_empty(0) for _ in range(3))
+        return *gradients, w0.new_empty(0), w0.new_empty(0), w0.new_empty(0)
     # The state stands for (u eᵐ, w eᵐ): what it weighs is spread over its three parts.
     unit = torch.where(u0 > 0, 1.0 / u0, 0.0)
     d_u0 = -torch.from_numpy(C.reshape(batch, chunks, heads)[:, 0]).to(u0.dtype) * unit
@@ -306,4 +249,4 @@ def scan_backward(
     return *gradients, u0 * d_u0 + (w0 * d_w0).sum(-1), d_u0, d_w0
 
 
-scan_cpu = register_fused("attention_scan_cpu", scan_forward, scan_backward)
+scan_cpu = attention_operator("attention_scan_cpu", scan_forward, scan_backward)

@@ -1,86 +1,46 @@
 """Fused kernels as operators of PyTorch: fake results for `torch.compile`, and the backward pass as an operator too."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from aaren.ops.scan_state import ScanState
-from aaren.shapes import PaddingMask, Reset, Scores, Values
+
+library = torch.library.Library("aaren", "DEF")
+
+Six = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+Three = tuple[Tensor, Tensor, Tensor]
+Two = tuple[Tensor, Tensor]
 
 
-class Results(NamedTuple):
-    """Of a forward kernel. `gain` and `keep`, in the dtype of the state, are what the way back needs."""
-
-    outputs: Values
-    m: Tensor
-    u: Tensor
-    w: Tensor
-    gain: Scores
-    keep: Scores
-
-
-class Gradients(NamedTuple):
-    """Of a backward kernel, into the inputs of the forward one. Without decay, `decay` has no elements."""
-
-    scores: Scores
-    values: Values
-    decay: Tensor
-    m: Tensor
-    u: Tensor
-    w: Tensor
-
-
-Forward = Callable[
-    [Scores, Values, Scores | None, PaddingMask | None, Reset | None, Tensor, Tensor, Tensor], tuple[Tensor, ...]
-]
-Backward = Callable[..., tuple[Tensor, ...]]
-FusedScan = Callable[
-    [Scores, Values, Scores | None, ScanState, PaddingMask | None, Reset | None], tuple[Values, ScanState]
-]
-
-_library = torch.library.Library("aaren", "DEF")
-
-
-def register_fused(name: str, forward: Forward, backward: Backward) -> FusedScan:
-    """The scan that runs these kernels, as the operators `aaren::NAME` and `aaren::NAME_backward`.
+def attention_operator(name: str, forward: Callable[..., Six], backward: Callable[..., Six]) -> Callable[..., Any]:
+    """A backend of `attention_scan` that runs these kernels, as operators `aaren::NAME` and `aaren::NAME_backward`.
 
     Args:
         name: of the operator.
-        forward: (scores, values, decay, padding_mask, reset, m, u, w) to the six `Results`, whose state shares no
-            memory with the incoming one.
+        forward: (scores, values, decay, padding_mask, reset, m, u, w) to outputs, the new m, u, w, in memory of their
+            own, and what the way back needs: gain and keep (B, T, H) in the dtype of the state.
         backward: (values, outputs, gain, keep, padding_mask, u0, w0, u, d_outputs, d_u, d_w, with_decay, with_state)
-            to the six `Gradients`; u0 and w0 are of the incoming state, u of the outgoing one; d_u and d_w may be None.
+            to the gradients into scores, values, decay, m, u, w; u0 and w0 are of the incoming state, u of the outgoing
+            one, d_u and d_w may be None. Gradients not asked for are tensors without elements.
     """
-    state = "Tensor m, Tensor u, Tensor w"
-    _library.define(
-        f"{name}(Tensor scores, Tensor values, Tensor? decay, Tensor? padding_mask, Tensor? reset, {state})"
-        " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
-    )
-    _library.define(
-        f"{name}_backward(Tensor values, Tensor outputs, Tensor gain, Tensor keep, Tensor? padding_mask, Tensor u0,"
-        " Tensor w0, Tensor u, Tensor d_outputs, Tensor? d_u, Tensor? d_w, bool with_decay, bool with_state)"
-        " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
-    )
-    _library.impl(name, forward, "CompositeExplicitAutograd")
-    _library.impl(f"{name}_backward", backward, "CompositeExplicitAutograd")
-    operator, operator_backward = getattr(torch.ops.aaren, name), getattr(torch.ops.aaren, f"{name}_backward")
 
-    @torch.library.register_fake(f"aaren::{name}", lib=_library)
-    def _(scores, values, decay, padding_mask, reset, m, u, w):
+    def fake(scores, values, decay, padding_mask, reset, m, u, w):
         return _like(values), _like(m), _like(u), _like(w), _like(scores, u.dtype), _like(scores, u.dtype)
 
-    @torch.library.register_fake(f"aaren::{name}_backward", lib=_library)
-    def _(values, outputs, gain, keep, padding_mask, u0, w0, u, d_outputs, d_u, d_w, with_decay, with_state):
+    def fake_backward(
+        values, outputs, gain, keep, padding_mask, u0, w0, u, d_outputs, d_u, d_w, with_decay, with_state
+    ):
         d_scores = _like(gain, values.dtype)
         d_decay = _like(d_scores) if with_decay else values.new_empty((0, 0, 0))
         d_state = (_like(u0), _like(u0), _like(w0)) if with_state else (w0.new_empty(0) for _ in range(3))
         return d_scores, _like(values), d_decay, *d_state
 
-    def setup_context(ctx, inputs, output):
+    def remember(ctx, inputs, results):
         _, values, decay, padding_mask, _, _, u0, w0 = inputs
-        outputs, m, u, _, gain, keep = output
+        outputs, m, u, _, gain, keep = results
         ctx.with_decay = decay is not None
         ctx.with_state = any(ctx.needs_input_grad[5:])
         ctx.set_materialize_grads(False)
@@ -91,35 +51,93 @@ def register_fused(name: str, forward: Forward, backward: Backward) -> FusedScan
         values, outputs, *rest = ctx.saved_tensors
         if d_outputs is None:
             d_outputs = torch.zeros_like(outputs)
-        d_scores, d_values, d_decay, *d_state = operator_backward(
+        d_scores, d_values, d_decay, *d_state = run_backward(
             values, outputs, *rest, d_outputs, d_u, d_w, ctx.with_decay, ctx.with_state
         )
         decay, state = d_decay if ctx.with_decay else None, d_state if ctx.with_state else (None, None, None)
         return d_scores, d_values, decay, None, None, *state
 
-    torch.library.register_autograd(f"aaren::{name}", differentiate, setup_context=setup_context, lib=_library)
+    run_backward = _define(f"{name}_backward", backward, fake_backward)
+    run = _differentiable(name, forward, fake, remember, differentiate)
+
+    def scan(scores, values, decay, state, padding_mask, reset):
+        dtype = _arithmetic(scores, values)
+        decay = None if decay is None else decay.to(dtype)
+        outputs, m, u, w, _, _ = run(scores.to(dtype), values.to(dtype), decay, padding_mask, reset, *state)
+        return outputs.to(values.dtype), ScanState(m, u, w)
+
+    return scan
+
+
+def linear_operator(name: str, forward: Callable[..., Two], backward: Callable[..., Three]) -> Callable[..., Any]:
+    """A backend of `linear_scan` that runs these kernels, as operators `aaren::NAME` and `aaren::NAME_backward`.
+
+    Args:
+        name: of the operator.
+        forward: (a, b, padding_mask, reset, h0) to the outputs in the dtype of b and the last h in that of h0.
+        backward: (a, outputs, padding_mask, reset, h0, d_outputs, d_h) to the gradients into a, b and h0; d_h may be
+            None.
+    """
+
+    def fake(a, b, padding_mask, reset, h0):
+        return _like(b), _like(h0)
+
+    def fake_backward(a, outputs, padding_mask, reset, h0, d_outputs, d_h):
+        return _like(a), _like(a), _like(h0)
+
+    def remember(ctx, inputs, results):
+        a, _, padding_mask, reset, h0 = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(a, results[0], padding_mask, reset, h0)
+
+    def differentiate(ctx, d_outputs, d_h):
+        a, outputs, *rest = ctx.saved_tensors
+        if d_outputs is None:
+            d_outputs = torch.zeros_like(outputs)
+        d_a, d_b, d_h0 = run_backward(a, outputs, *rest, d_outputs, d_h)
+        return d_a, d_b, None, None, d_h0
+
+    run_backward = _define(f"{name}_backward", backward, fake_backward)
+    run = _differentiable(name, forward, fake, remember, differentiate)
+
+    def scan(a, b, state, padding_mask, reset):
+        dtype = _arithmetic(a, b)
+        h, state = run(a.to(dtype), b.to(dtype), padding_mask, reset, state)
+        return h.to(b.dtype), state
+
+    return scan
+
+
+def _define(name: str, function: Callable[..., Any], fake: Callable[..., Any]) -> Any:
+    """The operator `aaren::NAME`, its types those of the function's annotations."""
+    library.define(name + torch.library.infer_schema(function, mutates_args=()))
+    library.impl(name, function, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"aaren::{name}", fake, lib=library)
+    return getattr(torch.ops.aaren, name)
+
+
+def _differentiable(name: str, forward, fake, remember, differentiate) -> Callable[..., Any]:
+    operator = _define(name, forward, fake)
+    torch.library.register_autograd(f"aaren::{name}", differentiate, setup_context=remember, lib=library)
 
     class Fused(torch.autograd.Function):
         """What autograd does with the operator, 30 µs faster a call."""
 
         @staticmethod
         def forward(ctx, *inputs):
-            output = operator(*inputs)
-            setup_context(ctx, inputs, output)
-            return output
+            results = operator(*inputs)
+            remember(ctx, inputs, results)
+            return results
 
         backward = staticmethod(differentiate)
 
-    def scan(scores, values, decay, state, padding_mask, reset):
-        run = operator if torch.compiler.is_compiling() else Fused.apply
-        dtype = torch.promote_types(scores.dtype, values.dtype)
-        if dtype.itemsize < 4:  # arithmetic in float32
-            dtype = torch.float32
-        decay = None if decay is None else decay.to(dtype)
-        outputs, m, u, w, _, _ = run(scores.to(dtype), values.to(dtype), decay, padding_mask, reset, *state)
-        return outputs.to(values.dtype), ScanState(m, u, w)
+    return lambda *inputs: (operator if torch.compiler.is_compiling() else Fused.apply)(*inputs)
 
-    return scan
+
+def _arithmetic(*tensors: Tensor) -> torch.dtype:
+    """The dtype kernels compute in: float32 for half precision."""
+    dtype = torch.promote_types(*(x.dtype for x in tensors))
+    return torch.float32 if dtype.itemsize < 4 else dtype
 
 
 def _like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:

@@ -6,7 +6,11 @@ from typing import Any
 
 import numba
 import numpy as np
+import torch
 from numba.core.compiler import Compiler
+from torch import Tensor
+
+_NOTHING = {dtype: torch.empty((0, 0, 0), dtype=dtype).numpy() for dtype in (torch.bool, torch.float32, torch.float64)}
 
 
 class _DistinctArrays(Compiler):
@@ -38,3 +42,13 @@ def empty(shape: Sequence[int], dtype: Any) -> np.ndarray:
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
     # `unwrap`: the tests check shapes at run time by wrapping every function of the package.
     return numba.njit(nogil=True, cache=True, error_model="numpy", **options)(inspect.unwrap(function))
+
+
+def array(x: Tensor) -> np.ndarray:
+    """The memory of x, or of a contiguous copy."""
+    return x.detach().contiguous().numpy()
+
+
+def or_none(x: Tensor | None, dtype: torch.dtype = torch.bool) -> np.ndarray:
+    """None as an array without elements: kernels have one type of each argument."""
+    return _NOTHING[dtype] if x is None else array(x)

@@ -2,14 +2,27 @@
 
 (Numba's own threading layers are not: `workqueue` aborts when two Python threads call it, `omp` breaks forked
 children.)
+
+Threads share the batch. Where it has fewer rows than there are threads they share chunks of time too: first every chunk
+but the last is run, all but the first from nothing; then the carries are passed on; then every chunk but the first is
+run again from its carry.
 """
 
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
+
+TILE = 64
+"""Tokens that a kernel handles at a time: what it computes first is then still in the nearest cache; also the shortest
+chunk of time."""
+
+ENOUGH = 1 << 20
+"""Work, in numbers read, from which a second thread saves more than it takes to wake it (about 60 µs)."""
 
 _pool: ThreadPoolExecutor | None = None
 
@@ -42,3 +55,48 @@ def run_together(function: Callable[..., None], calls: Sequence[tuple[Any, ...]]
     function(*own)
     for future in pending:
         future.result()
+
+
+@lru_cache(maxsize=256)
+def split(batch: int, time: int, work: int, threads: int) -> list[list[np.ndarray]]:
+    """For each chunk of time the units (row, first and end token, row · chunks + chunk) of each call of a kernel.
+
+    A unit has all channels: two threads in one row of memory would fetch ahead what the other is writing.
+
+    Args:
+        work: of one token, in numbers read.
+    """
+    if batch * time * work < ENOUGH:
+        threads = 1
+    spare = threads // max(batch, 1)
+    chunks = spare + 1 if spare >= 2 and time >= TILE * (spare + 1) else 1
+    jobs = []
+    for n in range(chunks):
+        units = [(row, time * n // chunks, time * (n + 1) // chunks, row * chunks + n) for row in range(batch)]
+        jobs.append(np.array_split(np.array(units, np.uintp).reshape(-1, 4), max(min(threads, batch), 1)))
+    return jobs
+
+
+def run(
+    kernel: Callable[..., None],
+    arguments: Callable[[np.ndarray], tuple[Any, ...]],
+    jobs: Sequence[list[np.ndarray]],
+    pass_on: Callable[[], None],
+) -> None:
+    """Calls the kernel with `arguments(units)` for all units, chunk by chunk in the order of `jobs`: with several, all
+    but the last; `pass_on()`, which gives each what the earlier ones carry; and all but the first."""
+    if len(jobs) == 1:
+        run_together(kernel, [arguments(units) for units in jobs[0]])
+        return
+    run_together(kernel, [arguments(units) for job in jobs[:-1] for units in job])
+    pass_on()
+    run_together(kernel, [arguments(units) for job in jobs[1:] for units in job])
+
+
+def chunked(x: np.ndarray, n: int, chunks: int, others: float = 0.0) -> np.ndarray:
+    """x (B, ...) as chunk n of (B, chunks, ...), with `others` elsewhere."""
+    if chunks == 1:
+        return x
+    out = np.full((x.shape[0], chunks, *x.shape[1:]), others, x.dtype)
+    out[:, n] = x
+    return out
