@@ -6,6 +6,7 @@ from torch import nn
 
 from aaren.layers.aaren import Aaren, AarenDecay
 from aaren.layers.attention import Attention
+from aaren.layers.gated import MinGRU, MinLSTM
 from aaren.layers.protocol import LayerFactory
 from aaren.layers.recurrent import GRU, LSTM
 
@@ -15,6 +16,8 @@ LAYERS: dict[str, LayerFactory] = {
     "attention": Attention,
     "gru": GRU,
     "lstm": LSTM,
+    "mingru": MinGRU,
+    "minlstm": MinLSTM,
 }
 """Each is called `cls(d_model, nhead=1, *, dropout=0.0)`."""
 

@@ -1,0 +1,168 @@
+"""What is particular to the fused kernels: threads, forks, scratch memory, registration. Exactness is tested with all
+backends in test_scan.py and test_linear_scan.py."""
+
+import functools
+import math
+import os
+import threading
+
+import numpy as np
+import pytest
+import torch
+from oracle import gradients, make_case
+from torch.testing import assert_close
+from torch.utils.data import DataLoader
+
+from aaren.ops import cpu, linear_cpu, threads
+from aaren.ops.linear_scan import linear_scan
+from aaren.ops.scan import attention_scan
+from aaren.ops.scan_state import ScanState
+
+
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def long_case(batch: int, time: int = 2000):
+    """Enough work for several threads."""
+    return make_case(0, batch=batch, time=time, heads=3, head_dim=180, decay_scale=0.05, p_mask=0.1, p_reset=0.002)
+
+
+def results(case, backend):
+    y, state = attention_scan(
+        case.scores, case.values, case.state, decay=case.decay, padding_mask=case.padding_mask, reset=case.reset,
+        backend=backend,
+    )  # fmt: skip
+    return [y, *state, *gradients(case, y, state)]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 8])
+@pytest.mark.parametrize("with_resets", [True, False])
+def test_threads_share_rows_and_chunks_of_time(four_threads, batch, with_resets):
+    time = 4000 // batch
+    jobs = threads.split(batch, time, 3 * (180 + 32), 4)
+    assert len(jobs) == {1: 5, 2: 3, 3: 1, 8: 1}[batch]
+    assert sum(len(units) for job in jobs for units in job) == batch * len(jobs)
+    case = long_case(batch, time)
+    if not with_resets:  # so that every chunk matters to the last
+        case = case._replace(reset=torch.zeros_like(case.reset))
+    for got, expected in zip(results(case, "cpu"), results(case, "chunked"), strict=True):
+        assert_close(got, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_threads_share_chunks_of_a_linear_scan(four_threads, batch):
+    a = (1 - 0.02 * torch.rand(batch, 2000, 200, dtype=torch.float64)).requires_grad_()
+    b, h = torch.randn(batch, 2000, 200, dtype=torch.float64, requires_grad=True), torch.randn(batch, 200).double()
+    mask, reset = torch.rand(batch, 2000) < 0.1, torch.rand(batch, 2000) < 0.0005
+    h.requires_grad_()
+
+    def run(backend):
+        y, state = linear_scan(a, b, h, padding_mask=mask, reset=reset, backend=backend)
+        return [y, state, *torch.autograd.grad((y.cos().sum(), state.sin().sum()), (a, b, h))]
+
+    assert len(threads.split(batch, 2000, 600, 4)) > 1
+    for got, expected in zip(run("cpu"), run("chunked"), strict=True):
+        assert_close(got, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_eight_python_threads_at_once(four_threads):
+    expected = results(long_case(2), "cpu")
+    got = [None] * 8
+
+    def work(i):
+        got[i] = results(long_case(2), "cpu")
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=120)
+    for mine in got:
+        assert mine is not None
+        for x, y in zip(mine, expected, strict=True):
+            assert torch.equal(x, y)
+
+
+def scan_in_worker(batch, parts):
+    cpu.thread_count = lambda: 2  # PyTorch itself may use one only: its OpenMP hangs in a forked child
+    y, _ = attention_scan(parts[0].expand(1, 2000, 4), parts[1].expand(1, 2000, 4, 180), backend="cpu")
+    return y.sum() + sum(batch)
+
+
+def test_a_forked_data_loader(four_threads):
+    cases = [long_case(2) for _ in range(2)]
+    results(cases[0], "cpu")  # the pool of this process has threads, which a child does not inherit
+    parts = (torch.randn(1, 2000, 1), torch.randn(1, 2000, 1, 180))
+    loader = DataLoader(
+        list(range(4)),  # pyright: ignore[reportArgumentType]
+        num_workers=2,
+        multiprocessing_context="fork",
+        collate_fn=functools.partial(scan_in_worker, parts=parts),
+        timeout=60,
+    )
+    found = sorted(float(x) for x in loader)
+    assert_close(found[3] - found[0], 3.0, rtol=0, atol=1e-2)
+    results(cases[1], "cpu")  # and this process still has them
+
+
+@pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="no fork on this platform")
+def test_scratch_memory_is_never_read_before_it_is_written(monkeypatch):
+    case = make_case(7, batch=3, time=150)
+    a, b = torch.rand(2, 150, 9), torch.randn(2, 150, 9)
+
+    def everything():
+        a.requires_grad_()
+        y, h = linear_scan(a, b, backend="cpu")
+        return [*results(case, "cpu"), y, h, *torch.autograd.grad((y.sum(), h.sum()), a)]
+
+    clean = everything()
+
+    def poisoned(shape, dtype):
+        return np.full(shape, math.nan, dtype)
+
+    monkeypatch.setattr(cpu, "empty", poisoned)
+    monkeypatch.setattr(linear_cpu, "empty", poisoned)
+    for x, y in zip(everything(), clean, strict=True):
+        assert torch.equal(x, y)
+
+
+def test_strides_of_any_kind():
+    case = make_case(5, time=40)
+    turned = case._replace(
+        scores=case.scores.detach().permute(2, 0, 1).contiguous().permute(1, 2, 0).requires_grad_(),
+        values=case.values.detach().permute(3, 1, 0, 2).contiguous().permute(2, 1, 3, 0).requires_grad_(),
+        state=ScanState(*(x.detach().mT.contiguous().mT.requires_grad_() for x in case.state)),
+    )
+    assert not turned.values.is_contiguous()
+    for x, y in zip(results(turned, "cpu"), results(case, "cpu"), strict=True):
+        assert_close(x, y, rtol=0, atol=0)
+
+
+def test_unused_results_need_no_gradient():
+    s, v = torch.randn(1, 5, 2, requires_grad=True), torch.randn(1, 5, 2, 3, requires_grad=True)
+    for backend in ("cpu", "chunked"):
+        y, state = attention_scan(s, v, backend=backend)
+        from_state = torch.autograd.grad(state.w.sum(), (s, v), retain_graph=True)
+        from_outputs = torch.autograd.grad(y.sum(), (s, v))
+        if backend == "cpu":
+            first = from_state, from_outputs
+    assert_close((from_state, from_outputs), first)
+    assert not state.m.requires_grad
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("with_decay", [True, False])
+def test_operators_are_registered_as_pytorch_wants_them(with_decay):
+    case = make_case(1, time=9)
+    arguments = (
+        case.scores, case.values, case.decay if with_decay else None, case.padding_mask, case.reset, *case.state
+    )  # fmt: skip
+    torch.library.opcheck(torch.ops.aaren.attention_scan_cpu, arguments)
+    a, b = torch.rand(2, 9, 3, requires_grad=True), torch.randn(2, 9, 3, requires_grad=True)
+    arguments = (a, b, None, torch.rand(2, 9) < 0.2, torch.randn(2, 3, requires_grad=True))
+    torch.library.opcheck(torch.ops.aaren.linear_scan_cpu, arguments)
