@@ -45,6 +45,7 @@ def _forward(scores, values, decay, mask, reset, m0, u0, w0, m, u, w, outputs, g
     values, outputs, mask, reset = values.reshape(-1), outputs.reshape(-1), mask.reshape(-1), reset.reshape(-1)
     scores, decay, gain, keep = scores.reshape(-1), decay.reshape(-1), gain.reshape(-1), keep.reshape(-1)
     m0, u0, w0, m, u, w = m0.reshape(-1), u0.reshape(-1), w0.reshape(-1), m.reshape(-1), u.reshape(-1), w.reshape(-1)
+    zero = w.dtype.type(0)
     tops, totals = np.empty(heads), np.empty(heads)  # float64: a small decay is not lost beside a large maximum
     for unit in range(units.shape[0]):
         row, start, stop, chunk = units[unit]
@@ -73,8 +74,9 @@ def _forward(scores, values, decay, mask, reset, m0, u0, w0, m, u, w, outputs, g
                     else:
                         difference = s - top
                         e = math.exp(-abs(difference))
-                        p, older = (1.0, total * e) if difference > 0.0 else (e, total)
-                        top = s if difference > 0.0 else top
+                        p = 1.0 if difference > 0.0 else e
+                        older = total * e if difference > 0.0 else total
+                        top = max(top, s)
                         total = older + p
                     share = 0.0 if total == 0.0 else 1.0 / total
                     gain[here], keep[here] = p * share, older * share
@@ -83,16 +85,11 @@ def _forward(scores, values, decay, mask, reset, m0, u0, w0, m, u, w, outputs, g
                 for h in range(heads):
                     g, k = gain[t * heads + h], keep[t * heads + h]
                     here, mean = (t * heads + h) * width, (chunk * heads + h) * width
-                    if g == 0.0:  # a value without weight may be anything: 0 · NaN would be NaN
-                        for d in range(width):
-                            x = k * w[mean + d]
-                            w[mean + d] = x
-                            outputs[here + d] = x
-                    else:
-                        for d in range(width):
-                            x = k * w[mean + d] + g * values[here + d]
-                            w[mean + d] = x
-                            outputs[here + d] = x
+                    counts = g != 0.0  # a value without weight may be anything: 0 · NaN would be NaN
+                    for d in range(width):
+                        x = k * w[mean + d] + (g * values[here + d] if counts else zero)
+                        w[mean + d] = x
+                        outputs[here + d] = x
             start = end
         for h in range(heads):
             carry = chunk * heads + h

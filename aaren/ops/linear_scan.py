@@ -131,5 +131,5 @@ def linear_scan(
     if backend != "auto" and backend not in BACKENDS:
         raise ValueError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "auto":
-        backend = choose_backend(a.shape[1], a.device.type, torch.compiler.is_exporting())
+        backend = choose_backend(a.shape[1], a.numel(), a.device.type, torch.compiler.is_exporting())
     return BACKENDS[backend](a, b, state, padding_mask, reset)

@@ -65,15 +65,20 @@ BACKENDS: dict[str, Backend] = {
 """What runs a scan, by name."""
 
 
-def choose_backend(time: int, device: str, exporting: bool) -> str:
+MANY = 1 << 15
+"""Numbers in one token of all rows from which one pass of a kernel is faster than a dozen of PyTorch."""
+
+
+def choose_backend(time: int, numbers: int, device: str, exporting: bool) -> str:
     """What `backend="auto"` means.
 
     Args:
-        time: tokens of the call; one token is a few operations of PyTorch.
+        time: tokens of the call; one token is a few operations of PyTorch, unless there are many rows.
+        numbers: elements of what is scanned.
         device: type of the device; each has its fused kernel, others run `chunked`.
         exporting: whether a graph is being made for elsewhere, which may hold PyTorch's own operators only.
     """
-    if time == 1:
+    if time == 1 and (exporting or numbers < MANY):
         return "step"
     if exporting:
         return "chunked"
@@ -120,7 +125,7 @@ def attention_scan(
         dtype = torch.promote_types(torch.promote_types(scores.dtype, values.dtype), torch.float32)
         state = empty((scores.shape[0], scores.shape[2]), values.shape[3], scores.device, dtype)
     if backend == "auto":
-        backend = choose_backend(scores.shape[1], scores.device.type, torch.compiler.is_exporting())
+        backend = choose_backend(values.shape[1], values.numel(), values.device.type, torch.compiler.is_exporting())
     return BACKENDS[backend](scores, values, decay, state, padding_mask, reset)
 
 

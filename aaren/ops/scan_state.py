@@ -30,7 +30,7 @@ def combine(a: ScanState, b: ScanState) -> ScanState:
     """The operator ⊕: the state of a's tokens followed by b's. Associative, with `empty` as its identity."""
     m = torch.maximum(a.m, b.m).detach()
     # -inf - -inf would be NaN; from any finite shift an empty side scales by exp(-inf) = 0.
-    shift = torch.where(m == -math.inf, 0.0, m)
+    shift = m.clamp(min=torch.finfo(m.dtype).min)
     scale_a, scale_b = torch.exp(a.m - shift), torch.exp(b.m - shift)
     u = a.u * scale_a + b.u * scale_b
     w = a.w * scale_a[..., None] + b.w * scale_b[..., None]
@@ -64,7 +64,7 @@ def age(state: ScanState, decay: Float[Tensor, "*rows"]) -> ScanState:
 
 def readout(state: ScanState) -> Float[Tensor, "*rows D"]:
     """The average w / u, and 0 where nothing has been seen."""
-    return state.w / torch.where(state.u > 0, state.u, 1.0)[..., None]
+    return state.w / state.u.clamp(min=torch.finfo(state.u.dtype).tiny)[..., None]
 
 
 def no_autocast(device: torch.device) -> AbstractContextManager[Any]:

@@ -75,13 +75,15 @@ class Subject:
     def gradients(self, inputs: Inputs, y: Tensor, state: State, start: State) -> dict[str, Tensor]:
         """Into x, parameters and incoming state, for fixed random weights on live outputs and final state."""
         results = {"y": live(inputs, y)} | dict(named_leaves(state))
-        results = {name: value for name, value in results.items() if value.requires_grad}
         random = torch.Generator().manual_seed(1)
         weights = [torch.randn(v.shape, generator=random, dtype=torch.float64).to(v.dtype) for v in results.values()]
+        # Only now, since one form may know that a leaf depends on nothing where another does not.
+        kept = [(v, weight) for v, weight in zip(results.values(), weights, strict=True) if v.requires_grad]
         targets = {"x": inputs.x} | dict(self.layer.named_parameters())
         if start is not None:
             targets |= {f"incoming {n}": v for n, v in named_leaves(start) if v.requires_grad}
-        grads = torch.autograd.grad(list(results.values()), list(targets.values()), weights, allow_unused=True)
+        values, weights = zip(*kept, strict=True)
+        grads = torch.autograd.grad(values, list(targets.values()), weights, allow_unused=True)
         return {n: torch.zeros_like(t) if g is None else g for (n, t), g in zip(targets.items(), grads, strict=True)}
 
     def assert_close(self, what: str, got: Tensor, expected: Tensor, tolerance: float | None = None) -> None:

@@ -231,3 +231,42 @@ def test_autocast_and_an_empty_batch(name):
 def test_bad_input_names_the_argument(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_fold_is_kept_while_nothing_changes(monkeypatch):
+    layer, x = Aaren(12, 3), torch.randn(2, 5, 12)
+    folds = []
+    fold = layer._fold
+    monkeypatch.setattr(layer, "_fold", lambda: folds.append(1) or fold())
+    with torch.no_grad():
+        before = [layer(x)[0] for _ in range(3)]
+        assert len(folds) == 1
+        layer.q_proj.weight.mul_(2)  # what an optimiser does
+        assert not torch.equal(layer(x)[0], before[0])
+        assert len(folds) == 2
+        layer.k_proj.weight.data = layer.k_proj.weight.data.clone()
+        layer(x)
+        assert len(folds) == 3
+        layer.double()(x.double())
+        assert len(folds) == 4
+    with torch.inference_mode():
+        layer(x.double())
+        layer(x.double())
+        assert len(folds) == 4
+    layer(x.double())[0].sum().backward()
+    assert layer.query.grad is not None
+    assert len(folds) == 5
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        layer.float()(x)
+        layer(x)
+    with torch.no_grad():
+        kept = layer(x)[0]
+    assert_close(kept, layer(x)[0].detach())  # nothing of half precision has been kept
+
+
+def test_a_layer_made_in_inference_mode_is_folded_each_time():
+    with torch.inference_mode():
+        layer, x = Aaren(12, 3), torch.randn(2, 5, 12)
+        before = layer(x)[0]
+        layer.query.mul_(2)  # of which nothing tells
+        assert not torch.equal(layer(x)[0], before)

@@ -72,7 +72,7 @@ def test_threads_share_chunks_of_a_linear_scan(four_threads, batch):
 
 def test_eight_python_threads_at_once(four_threads):
     expected = results(long_case(2), "cpu")
-    got = [None] * 8
+    got: list[list[torch.Tensor] | None] = [None] * 8
 
     def work(i):
         got[i] = results(long_case(2), "cpu")

@@ -20,7 +20,7 @@ MUTATIONS = [
     ("torch.maximum(a.m, b.m)", "torch.minimum(a.m, b.m)"),
     ("a.m - shift", "a.m"),
     ("b.m - shift", "b.m"),
-    ("torch.where(m == -math.inf, 0.0, m)", "m"),
+    ("m.clamp(min=torch.finfo(m.dtype).min)", "m"),
 ]
 
 

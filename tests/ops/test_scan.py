@@ -225,12 +225,11 @@ def test_incoming_state_is_not_changed():
 
 
 def test_auto_is_a_backend():
-    assert {
-        choose_backend(time, device, exporting)
-        for time in (1, 2)
-        for device in ("cpu", "cuda", "mps")
-        for exporting in (False, True)
-    } <= set(BACKENDS)
+    settings = itertools.product((1, 2), (1, 10**6), ("cpu", "cuda", "mps"), (False, True))
+    assert {choose_backend(*setting) for setting in settings} <= set(BACKENDS)
+    assert choose_backend(1, 64, "cpu", False) == choose_backend(1, 10**6, "cpu", True) == "step"
+    assert choose_backend(2, 64, "cpu", True) == "chunked"
+    assert choose_backend(1, 10**6, "cpu", False) == choose_backend(2, 64, "cpu", False) == "cpu"
     case = make_case(11, time=20)
     outputs, _ = attention_scan(case.scores, case.values)
     expected, _ = attention_scan(case.scores, case.values, backend="reference")
