@@ -85,7 +85,7 @@ def _status_bytes(name: str) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def measure_stream(stream: Stream, tokens: Tensor, total: int) -> list[dict[str, float]]:
+def measure_stream(stream: Stream, tokens: Tensor, total: int) -> list[dict[str, int | float]]:
     """Pushes `tokens` (time, width), over and over, until `total` have been pushed. On one thread: a step is too small
     for two.
 
@@ -100,7 +100,8 @@ def measure_stream(stream: Stream, tokens: Tensor, total: int) -> list[dict[str,
     for token in tokens[:20]:  # the first calls of a process allocate
         stream.push(token)
     stream.reset()
-    readings, recent, seconds = [], [], 0.0
+    readings: list[dict[str, int | float]] = []
+    recent, seconds = [], 0.0
     for count, token in enumerate(itertools.islice(itertools.cycle(tokens), total), start=1):
         start = time.perf_counter()
         stream.push(token)

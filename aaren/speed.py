@@ -68,7 +68,7 @@ def make_block(layer: str, d_model: int) -> Block:
     return Block(d_model, HEADS.get(d_model, 4), 4 * d_model, layer=factory, dropout=0.0)
 
 
-def race(runners: Race, seconds: float, base: str) -> Iterator[dict[str, Any]]:
+def race(runners: Race, seconds: int | float, base: str) -> Iterator[dict[str, Any]]:
     """Times all runners turn by turn, at least 3 turns and else as many as fit into `seconds` (at most 30).
 
     Yields:
@@ -89,7 +89,7 @@ def race(runners: Race, seconds: float, base: str) -> Iterator[dict[str, Any]]:
         yield {"name": name, "turns": turn, **_spread("ms", mine), "base": base, **_spread("ratio", ratios)}
 
 
-def _spread(name: str, values: Sequence[float]) -> dict[str, Any]:
+def _spread(name: str, values: Sequence[int | float]) -> dict[str, Any]:
     quartiles = statistics.quantiles(values, n=4)
     return {name: statistics.median(values), f"{name}_quartiles": [quartiles[0], quartiles[2]]}
 
@@ -112,7 +112,7 @@ def _backward(call: Call, inputs: list[Tensor], weights: Tensor) -> None:
     torch.autograd.grad(call(*inputs), [*inputs, *parameters], weights)
 
 
-def scan_records(seconds: float) -> Iterator[dict[str, Any]]:
+def scan_records(seconds: int | float) -> Iterator[dict[str, Any]]:
     """(a) The scan against a copy of its values, against what is usually written, and against the log-step scan."""
     for shape in ((4, 4096, 8, 64), (16, 512, 4, 16)):
         scores, values = torch.randn(shape[:3]), torch.randn(shape)
@@ -159,7 +159,7 @@ class _Outputs(nn.Module):
         return self.block(x)[0]
 
 
-def layer_records(seconds: float, widths: Sequence[int], lengths: Sequence[int]) -> Iterator[dict[str, Any]]:
+def layer_records(seconds: int | float, widths: Sequence[int], lengths: Sequence[int]) -> Iterator[dict[str, Any]]:
     """(b) Whole blocks, forward and forward+backward, against the one without a mixer.
 
     A call holds at least 8,192 tokens for narrow blocks and 4,096 for wide ones: shorter sequences come in batches.
@@ -182,7 +182,7 @@ def stream_records(totals: Sequence[int]) -> Iterator[dict[str, Any]]:
             yield {"part": "stream", "layer": name, "total": total, "readings": readings}
 
 
-def many_records(seconds: float, streams: Sequence[int]) -> Iterator[dict[str, Any]]:
+def many_records(seconds: int | float, streams: Sequence[int]) -> Iterator[dict[str, Any]]:
     """(d) One token of each of many streams in one call of a block of width 64; attention has a cache of 128 tokens."""
     for number in streams:
         repeats = max(1, 100 // number)

@@ -20,12 +20,12 @@ def of(records: Sequence[Record], **wanted: Any) -> list[Record]:
     return [record for record in records if all(record.get(name) == value for name, value in wanted.items())]
 
 
-def exponent(x: Sequence[float], y: Sequence[float]) -> float:
+def exponent(x: Sequence[int | float], y: Sequence[int | float]) -> float:
     """p of the best fit y = c · x^p."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
-def linearity(x: Sequence[float], y: Sequence[float]) -> float:
+def linearity(x: Sequence[int | float], y: Sequence[int | float]) -> float:
     """R² of the best straight line."""
     return float(np.corrcoef(x, y)[0, 1] ** 2)
 
@@ -34,7 +34,7 @@ def figures_to_hold(records: Sequence[Record]) -> list[list[str]]:
     """A header, and a row for each figure that the benchmark is about: what, at least, measured, whether it holds."""
     rows = [["what", "aim", "measured", "holds"]]
 
-    def row(what: str, aim: float, measured: float, at_most: bool = True, form: str = "{:.2f}×") -> None:
+    def row(what: str, aim: int | float, measured: int | float, at_most: bool = True, form: str = "{:.2f}×") -> None:
         holds = measured <= aim if at_most else measured >= aim
         sign = "≤" if at_most else "≥"
         rows.append([what, f"{sign} {form.format(aim)}", form.format(measured), "yes" if holds else "**no**"])
@@ -90,7 +90,7 @@ def exponents(records: Sequence[Record]) -> list[list[str]]:
                 record["layer"],
                 f"{record['total']:,}",
                 f"{exponent(tokens, [reading['seconds'] for reading in late]):.2f}",
-                f"{exponent(tokens, [reading['state_bytes'] for reading in late]):.2f}",
+                f"{abs(exponent(tokens, [reading['state_bytes'] for reading in late])):.2f}",
                 f"{late[-1]['seconds']:.1f}",
                 size(late[-1]["state_bytes"]),
             ]
@@ -201,7 +201,8 @@ def _draw(panels: Sequence[Panel], path: Path) -> None:
             axes.invert_yaxis()
         else:
             axes.set(yscale="log")
-            axes.legend(fontsize=7)
+            if panel.records:
+                axes.legend(fontsize=7)
         axes.grid(alpha=0.3)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
