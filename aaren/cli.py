@@ -351,7 +351,8 @@ class Bench:
             for record in measures[part]():
                 results.append(json.loads(json.dumps(record)) | environment())
                 write_json_lines(file, results)
-                say(", ".join(f"{name} {value}" for name, value in record.items() if name != "readings"))
+                shown = {name: value for name, value in record.items() if name in speed.TOLD}
+                say(", ".join(f"{n} {v:.4g}" if isinstance(v, float) else f"{n} {v}" for n, v in shown.items()))
         write_folder(self.out, {"table.md": tables(results).encode()})
         drawn = pictures(results, self.out)
         for title, rows in (("figures to hold", figures_to_hold(results)), ("streams", exponents(results))):

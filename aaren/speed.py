@@ -28,6 +28,23 @@ NO_MIXER = "no mixer"
 HEADS = {64: 4, 512: 8}
 """Heads of a layer of each width: those of the presets."""
 
+TOLD = (
+    "part",
+    "d_model",
+    "shape",
+    "time",
+    "total",
+    "streams",
+    "mode",
+    "name",
+    "layer",
+    "ms",
+    "ratio",
+    "bytes",
+    "seconds",
+)
+"""Of a record, what is worth a look while the benchmark runs."""
+
 Race = dict[str, Callable[[], Any]]
 Call = Callable[..., Tensor]
 

@@ -69,18 +69,15 @@ def figures_to_hold(records: Sequence[Record]) -> list[list[str]]:
     peaks = {record["time"]: record["bytes"] for record in of(records, part="memory", name="aaren")}
     if peaks:
         free = {record["time"]: record["bytes"] for record in of(records, part="memory", name="no mixer")}
-        row("peak memory of training against no mixer: worst", 1.2, max(peaks[t] / free[t] for t in peaks))
-        row(
-            "peak memory of training ∝ length to the power of",
-            1.05,
-            exponent(list(peaks), list(peaks.values())),
-            form="{:.3f}",
-        )
+        row("peak memory of training against no mixer: worst", 1.2, max(peaks[t] / max(free[t], 1) for t in peaks))
+    if len(peaks) > 1:
+        power = exponent(list(peaks), list(peaks.values()))
+        row("peak memory of training ∝ length to the power of", 1.05, power, form="{:.3f}")
     return rows
 
 
 def exponents(records: Sequence[Record]) -> list[list[str]]:
-    """A header and a row for each stream: exponents of cumulative time and of state over its second half, and ends."""
+    """A header and a row for each stream: exponents of cumulative time and state over its last nine tenths, its end."""
     rows = [["layer", "tokens", "time ∝ tokens^", "state ∝ tokens^", "seconds", "state at the end"]]
     for record in of(records, part="stream"):
         late = [reading for reading in record["readings"] if reading["tokens"] >= record["total"] / 10]

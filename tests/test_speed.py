@@ -121,7 +121,7 @@ def test_pictures(tmp_path):
 
 
 def test_bench_command(tmp_path, capsys):
-    small = ["--seconds", "0.01", "--widths", "64", "--lengths", "32", "--tokens", "60", "--streams", "1", "3"]
+    small = ["--seconds", "0.01", "--widths", "64", "--lengths", "300", "--tokens", "60", "--streams", "1", "3"]
     main(["bench", "--out", str(tmp_path), "--parts", "stream", "many", *small])
     main(["bench", "--out", str(tmp_path), "--parts", "layer", "memory", "first", *small])
     main(["bench", "--out", str(tmp_path), "--parts", "many", *small])
