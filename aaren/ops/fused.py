@@ -41,9 +41,9 @@ def attention_operator(
         d_state = (_like(u0), _like(u0), _like(w0)) if with_state else (w0.new_empty(0) for _ in range(3))
         return _like(gain), _like(values), d_decay, *d_state
 
-    def remember(ctx, inputs, results):
+    def remember(ctx, inputs, output):
         _, values, decay, padding_mask, _, _, u0, w0 = inputs
-        outputs, m, u, _, gain, keep = results
+        outputs, m, u, _, gain, keep = output
         ctx.with_decay = decay is not None
         ctx.with_state = any(ctx.needs_input_grad[5:])
         ctx.set_materialize_grads(False)
@@ -101,10 +101,10 @@ def linear_operator(
     def fake_backward(a, outputs, padding_mask, reset, h0, d_outputs, d_h):
         return _like(a), _like(outputs), _like(h0)
 
-    def remember(ctx, inputs, results):
+    def remember(ctx, inputs, output):
         a, _, padding_mask, reset, h0 = inputs
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(a, results[0], padding_mask, reset, h0)
+        ctx.save_for_backward(a, output[0], padding_mask, reset, h0)
 
     def differentiate(ctx, d_outputs, d_h):
         a, outputs, *rest = ctx.saved_tensors
