@@ -6,6 +6,9 @@ import hypothesis
 import pytest
 import torch
 
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before triton is imported
+
 hypothesis.settings.register_profile("aaren", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("aaren")
 

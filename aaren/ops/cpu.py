@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aaren.ops.fused import Six, attention_operator
+from aaren.ops.fused import Six, attention_operator, into_state
 from aaren.ops.numba_kernel import array, empty, kernel, or_none, reduction
 from aaren.ops.scan_state import ScanState, age, combine, readout
 from aaren.ops.threads import TILE, chunked, run, split, thread_count
@@ -219,9 +219,8 @@ def scan_backward(
     G, C = chunked(array(G), chunks - 1, chunks), chunked(array(C).astype(np.float64), chunks - 1, chunks)
     first = readout(ScanState(u0, u0, w0)) if with_decay else w0
     inputs = [array(x) for x in (values, outputs, gain, keep)]
-    dtype = inputs[0].dtype
-    d_scores, d_values = empty(gain.shape, dtype), empty(values.shape, dtype)
-    d_decay = empty(gain.shape if with_decay else (0, 0, 0), dtype)
+    d_scores, d_values = empty(gain.shape, inputs[2].dtype), empty(values.shape, inputs[0].dtype)
+    d_decay = empty(gain.shape if with_decay else (0, 0, 0), d_scores.dtype)
     arrays = [*inputs, or_none(padding_mask), array(first), array(d_outputs), G, C, d_scores, d_values, d_decay]
 
     def arguments(units: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -239,11 +238,9 @@ def scan_backward(
     gradients = torch.from_numpy(d_scores), torch.from_numpy(d_values), torch.from_numpy(d_decay)
     if not with_state:
         return *gradients, w0.new_empty(0), w0.new_empty(0), w0.new_empty(0)
-    # The state stands for (u eᵐ, w eᵐ): what it weighs is spread over its three parts.
-    unit = torch.where(u0 > 0, 1.0 / u0, 0.0)
-    d_u0 = -torch.from_numpy(C.reshape(batch, chunks, heads)[:, 0]).to(u0.dtype) * unit
-    d_w0 = torch.from_numpy(G.reshape(batch, chunks, heads, head_dim)[:, 0]) * unit[..., None]
-    return *gradients, u0 * d_u0 + (w0 * d_w0).sum(-1), d_u0, d_w0
+    g = torch.from_numpy(G.reshape(batch, chunks, heads, head_dim)[:, 0])
+    c = torch.from_numpy(C.reshape(batch, chunks, heads)[:, 0]).to(u0.dtype)
+    return *gradients, *into_state(g, c, u0, w0)
 
 
 scan_cpu = attention_operator("attention_scan_cpu", scan_forward, scan_backward)

@@ -15,7 +15,9 @@ Three = tuple[Tensor, Tensor, Tensor]
 Two = tuple[Tensor, Tensor]
 
 
-def attention_operator(name: str, forward: Callable[..., Six], backward: Callable[..., Six]) -> Callable[..., Any]:
+def attention_operator(
+    name: str, forward: Callable[..., Six], backward: Callable[..., Six], *, mixed: bool = False
+) -> Callable[..., Any]:
     """A backend of `attention_scan` that runs these kernels, as operators `aaren::NAME` and `aaren::NAME_backward`.
 
     Args:
@@ -23,8 +25,10 @@ def attention_operator(name: str, forward: Callable[..., Six], backward: Callabl
         forward: (scores, values, decay, padding_mask, reset, m, u, w) to outputs, the new m, u, w, in memory of their
             own, and what the way back needs: gain and keep (B, T, H) in the dtype of the state.
         backward: (values, outputs, gain, keep, padding_mask, u0, w0, u, d_outputs, d_u, d_w, with_decay, with_state)
-            to the gradients into scores, values, decay, m, u, w; u0 and w0 are of the incoming state, u of the outgoing
-            one, d_u and d_w may be None. Gradients not asked for are tensors without elements.
+            to the gradients into scores, values, decay, m, u, w, those into scores and decay in the dtype of the gates;
+            u0 and w0 are of the incoming state, u of the outgoing one, d_u and d_w may be None. Gradients not asked
+            for are tensors without elements.
+        mixed: the kernels read scores, values and decay of any dtypes. Else all have one, float32 or float64.
     """
 
     def fake(scores, values, decay, padding_mask, reset, m, u, w):
@@ -33,10 +37,9 @@ def attention_operator(name: str, forward: Callable[..., Six], backward: Callabl
     def fake_backward(
         values, outputs, gain, keep, padding_mask, u0, w0, u, d_outputs, d_u, d_w, with_decay, with_state
     ):
-        d_scores = _like(gain, values.dtype)
-        d_decay = _like(d_scores) if with_decay else values.new_empty((0, 0, 0))
+        d_decay = _like(gain) if with_decay else gain.new_empty((0, 0, 0))
         d_state = (_like(u0), _like(u0), _like(w0)) if with_state else (w0.new_empty(0) for _ in range(3))
-        return d_scores, _like(values), d_decay, *d_state
+        return _like(gain), _like(values), d_decay, *d_state
 
     def remember(ctx, inputs, output):
         _, values, decay, padding_mask, _, _, u0, w0 = inputs
@@ -61,15 +64,27 @@ def attention_operator(name: str, forward: Callable[..., Six], backward: Callabl
     run = _differentiable(name, forward, fake, remember, differentiate)
 
     def scan(scores, values, decay, state, padding_mask, reset):
-        dtype = _arithmetic(scores, values)
-        decay = None if decay is None else decay.to(dtype)
-        outputs, m, u, w, _, _ = run(scores.to(dtype), values.to(dtype), decay, padding_mask, reset, *state)
-        return outputs.to(values.dtype), ScanState(m, u, w)
+        out_dtype = values.dtype
+        if not mixed:
+            dtype = _arithmetic(scores, values)
+            scores, values, decay = scores.to(dtype), values.to(dtype), None if decay is None else decay.to(dtype)
+        outputs, m, u, w, _, _ = run(scores, values, decay, padding_mask, reset, *state)
+        return outputs.to(out_dtype), ScanState(m, u, w)
 
     return scan
 
 
-def linear_operator(name: str, forward: Callable[..., Two], backward: Callable[..., Three]) -> Callable[..., Any]:
+def into_state(G: Tensor, C: Tensor, u0: Tensor, w0: Tensor) -> Three:
+    """Gradients into m, u, w of the incoming state, from keep_0 G_0 and keep_0 C_0 (see `cpu.py` for both)."""
+    # The state stands for (u eᵐ, w eᵐ): what it weighs is spread over its three parts.
+    unit = torch.where(u0 > 0, 1.0 / u0, 0.0)
+    d_u0, d_w0 = -C * unit, G * unit[..., None]
+    return u0 * d_u0 + (w0 * d_w0).sum(-1), d_u0, d_w0
+
+
+def linear_operator(
+    name: str, forward: Callable[..., Two], backward: Callable[..., Three], *, mixed: bool = False
+) -> Callable[..., Any]:
     """A backend of `linear_scan` that runs these kernels, as operators `aaren::NAME` and `aaren::NAME_backward`.
 
     Args:
@@ -77,13 +92,14 @@ def linear_operator(name: str, forward: Callable[..., Two], backward: Callable[.
         forward: (a, b, padding_mask, reset, h0) to the outputs in the dtype of b and the last h in that of h0.
         backward: (a, outputs, padding_mask, reset, h0, d_outputs, d_h) to the gradients into a, b and h0; d_h may be
             None.
+        mixed: the kernels read a and b of any dtypes. Else both have one, float32 or float64.
     """
 
     def fake(a, b, padding_mask, reset, h0):
         return _like(b), _like(h0)
 
     def fake_backward(a, outputs, padding_mask, reset, h0, d_outputs, d_h):
-        return _like(a), _like(a), _like(h0)
+        return _like(a), _like(outputs), _like(h0)
 
     def remember(ctx, inputs, output):
         a, _, padding_mask, reset, h0 = inputs
@@ -101,9 +117,12 @@ def linear_operator(name: str, forward: Callable[..., Two], backward: Callable[.
     run = _differentiable(name, forward, fake, remember, differentiate)
 
     def scan(a, b, state, padding_mask, reset):
-        dtype = _arithmetic(a, b)
-        h, state = run(a.to(dtype), b.to(dtype), padding_mask, reset, state)
-        return h.to(b.dtype), state
+        out_dtype = b.dtype
+        if not mixed:
+            dtype = _arithmetic(a, b)
+            a, b = a.to(dtype), b.to(dtype)
+        h, state = run(a, b, padding_mask, reset, state)
+        return h.to(out_dtype), state
 
     return scan
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from aaren.ops.scan import choose_backend
+from aaren.ops.scan import check_device, choose_backend
 from aaren.ops.scan_state import no_autocast
 from aaren.shapes import PaddingMask, Reset, Tokens, check_flags
 
@@ -80,11 +80,18 @@ def _cpu(*arguments: Any) -> tuple[Tokens, Channels]:
     return linear_scan_cpu(*arguments)
 
 
+def _triton(*arguments: Any) -> tuple[Tokens, Channels]:
+    from aaren.ops.linear_triton import linear_scan_triton  # likewise
+
+    return linear_scan_triton(*arguments)
+
+
 BACKENDS: dict[str, Backend] = {
     "reference": _plain(scan_reference),
     "step": _plain(scan_step),
     "chunked": _plain(scan_chunked),
     "cpu": _cpu,
+    "triton": _triton,
 }
 """What runs a linear scan, by name; `choose_backend` is that of `attention_scan`."""
 
@@ -112,7 +119,8 @@ def linear_scan(
         h in the dtype of b, and the last h. The recurrence runs in the dtype of `state`: float32 or wider.
 
     Raises:
-        ValueError: shapes that do not fit each other, a state narrower than float32, an unknown backend.
+        ValueError: shapes that do not fit each other, a state narrower than float32, an unknown backend, a backend for
+            another device.
     """
     if a.ndim != 3 or a.shape[1] < 1 or b.shape != a.shape:
         raise ValueError(
@@ -132,4 +140,5 @@ def linear_scan(
         raise ValueError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "auto":
         backend = choose_backend(a.shape[1], a.numel(), a.device.type, torch.compiler.is_exporting())
+    check_device(backend, a.device.type)
     return BACKENDS[backend](a, b, state, padding_mask, reset)

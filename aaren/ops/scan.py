@@ -1,7 +1,9 @@
 """The one public scan: checks, masks and resets, the choice of a backend."""
 
 import math
+import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -55,14 +57,23 @@ def _cpu(*arguments: Any) -> tuple[Values, ScanState]:
     return scan_cpu(*arguments)
 
 
+def _triton(*arguments: Any) -> tuple[Values, ScanState]:
+    from aaren.ops.triton_gpu import scan_triton  # likewise
+
+    return scan_triton(*arguments)
+
+
 BACKENDS: dict[str, Backend] = {
     "reference": _plain(scan_reference),
     "step": _plain(scan_step),
     "parallel": _plain(scan_parallel),
     "chunked": _plain(scan_chunked),
     "cpu": _cpu,
+    "triton": _triton,
 }
 """What runs a scan, by name."""
+
+_HAS_TRITON = find_spec("triton") is not None
 
 
 MANY = 1 << 15
@@ -75,14 +86,23 @@ def choose_backend(time: int, numbers: int, device: str, exporting: bool) -> str
     Args:
         time: tokens of the call; one token is a few operations of PyTorch, unless there are many rows.
         numbers: elements of what is scanned.
-        device: type of the device; each has its fused kernel, others run `chunked`.
+        device: type of the device; "cpu" and "cuda" have their fused kernels, "cuda" only where the package triton is
+            installed; others run `chunked`.
         exporting: whether a graph is being made for elsewhere, which may hold PyTorch's own operators only.
     """
     if time == 1 and (exporting or numbers < MANY):
         return "step"
     if exporting:
         return "chunked"
-    return {"cpu": "cpu"}.get(device, "chunked")
+    return {"cpu": "cpu", "cuda": "triton" if _HAS_TRITON else "chunked"}.get(device, "chunked")
+
+
+def check_device(backend: str, device: str) -> None:
+    """Raises ValueError if `backend` is a fused kernel for another type of device than `device`."""
+    if backend == "cpu" and device != "cpu":
+        raise ValueError(f"backend 'cpu' needs a CPU tensor, got device {device!r}; use backend='auto'")
+    if backend == "triton" and device != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(f"backend 'triton' needs a CUDA tensor, got device {device!r}; use backend='auto'")
 
 
 def attention_scan(
@@ -113,7 +133,8 @@ def attention_scan(
         `state`, which is float32 or wider: give a float64 state to a stream of millions of tokens.
 
     Raises:
-        ValueError: shapes that do not fit each other, a state narrower than float32, an unknown backend.
+        ValueError: shapes that do not fit each other, a state narrower than float32, an unknown backend, a backend for
+            another device.
 
     Source: Feng et al. 2024, section 3.2. `decay` and `reset` are extensions (the scan of RWKV-4 has the former).
     """
@@ -126,6 +147,7 @@ def attention_scan(
         state = empty((scores.shape[0], scores.shape[2]), values.shape[3], scores.device, dtype)
     if backend == "auto":
         backend = choose_backend(values.shape[1], values.numel(), values.device.type, torch.compiler.is_exporting())
+    check_device(backend, scores.device.type)
     return BACKENDS[backend](scores, values, decay, state, padding_mask, reset)
 
 

@@ -2,13 +2,14 @@ import math
 
 import pytest
 import torch
+from backends import every, runnable
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from aaren.ops.linear_scan import BACKENDS, linear_scan
 
-NAMES = sorted(BACKENDS)
+NAMES = every(BACKENDS)
 EXACT = 1e-9
 
 
@@ -70,7 +71,7 @@ def test_equals_the_sums_written_out(backend, time):
     seed=st.integers(0, 10**6),
     time=st.integers(2, 90),
     cut=st.integers(1, 89),
-    backend=st.sampled_from(NAMES),
+    backend=st.sampled_from(runnable(BACKENDS)),
     p_mask=st.sampled_from([0.0, 0.3, 1.0]),
     p_reset=st.sampled_from([0.0, 0.1, 1.0]),
 )
@@ -139,7 +140,7 @@ def test_the_state_is_not_changed_and_an_empty_batch_works(backend):
             r"state must be float32 or float64 of shape \(2, 3\), got torch.float32 \(2, 4\)",
         ),
         ({"state": torch.zeros(2, 3).bfloat16()}, "state must be float32 or float64"),
-        ({"backend": "gpu"}, "backend must be one of auto, reference, step, chunked, cpu"),
+        ({"backend": "gpu"}, "backend must be one of auto, reference, step, chunked, cpu, triton"),
         ({"reset": torch.zeros(2, 5)}, "reset must have dtype torch.bool"),
     ],
 )

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from backends import every, runnable
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle import Case, gradients, make_case, softmax_of_every_prefix
@@ -59,27 +60,27 @@ def check_against_oracle(case: Case, outputs, state, tolerance=EXACT):
         assert_close(g / scale, w / scale, rtol=tolerance, atol=tolerance, msg=lambda text, n=name: f"into {n}: {text}")
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", every(BACKENDS))
 @pytest.mark.parametrize("time", [1, 2, 7, 63, 64, 65, 200])
 def test_equals_softmax_of_every_prefix(backend, time):
     case = make_case(time, batch=3, time=time)
     check_against_oracle(case, *run(case, backend))
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", every(BACKENDS))
 def test_a_thousand_tokens(backend):
     case = make_case(1, batch=1, time=1000, heads=1, head_dim=2, decay_scale=0.01, p_reset=0.002)
     check_against_oracle(case, *run(case, backend))
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", every(BACKENDS))
 @pytest.mark.parametrize(("scale", "offset"), [(1e4, 0.0), (1.0, 1e4), (1.0, -1e4), (100.0, 0.0)])
 def test_extreme_scores(backend, scale, offset):
     case = make_case(2, time=70, scale=scale, offset=offset)
     check_against_oracle(case, *run(case, backend))
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", every(BACKENDS))
 def test_very_negative_scores_in_float32(backend):
     # The paper's initial state m = 0 gives 0/0 here: exp(-1e4) is 0 in float32.
     scores = -1e4 + torch.randn(2, 70, 3)
@@ -91,7 +92,7 @@ def test_very_negative_scores_in_float32(backend):
     assert_close(outputs.double(), exact, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", every(BACKENDS))
 @pytest.mark.parametrize("decay_scale", [0.0, 1e-3, 1e3, 1e6])
 def test_decay_of_any_size(backend, decay_scale):
     # Differences of running totals would lose the small decays after one large one.
@@ -104,7 +105,7 @@ def test_decay_of_any_size(backend, decay_scale):
 @given(
     seed=st.integers(0, 10**6),
     time=st.integers(1, 90),
-    backend=st.sampled_from(sorted(BACKENDS)),
+    backend=st.sampled_from(runnable(BACKENDS)),
     scale=st.sampled_from([0.0, 1.0, 30.0, 1e4]),
     p_mask=st.sampled_from([0.0, 0.3, 0.9, 1.0]),
     p_reset=st.sampled_from([0.0, 0.1, 1.0]),
@@ -117,13 +118,13 @@ def test_any_split_is_the_whole(seed, time, backend, scale, p_mask, p_reset, see
     check_against_oracle(case, *run_in_pieces(case, backend, cuts))
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", every(BACKENDS))
 def test_token_by_token(backend):
     case = make_case(4, time=40)
     check_against_oracle(case, *run_in_pieces(case, backend, list(range(40))))
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", every(BACKENDS))
 def test_backend_matches_reference_in_float32(backend):
     case = make_case(5, time=130)
     single = case._replace(
@@ -139,7 +140,7 @@ def test_backend_matches_reference_in_float32(backend):
     assert_close(state.w.double(), expected_state.w, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", every(BACKENDS))
 def test_gradcheck(backend):
     case = make_case(6, batch=1, time=5, heads=1, head_dim=2)
 
@@ -150,7 +151,7 @@ def test_gradcheck(backend):
     assert torch.autograd.gradcheck(averages, case.inputs())
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", every(BACKENDS))
 @pytest.mark.parametrize("rubbish", [math.nan, math.inf, -math.inf, 1e30])
 def test_what_stands_under_the_mask_does_not_matter(backend, rubbish):
     case = make_case(7, batch=3, time=66)
@@ -171,7 +172,7 @@ def test_what_stands_under_the_mask_does_not_matter(backend, rubbish):
     assert torch.isfinite(dirty_outputs).all()
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", every(BACKENDS))
 def test_half_precision_accumulates_in_float32(backend):
     case = make_case(8, time=70)
     scores, values = case.scores.detach().bfloat16(), case.values.detach().bfloat16()
@@ -182,7 +183,7 @@ def test_half_precision_accumulates_in_float32(backend):
     assert_close(outputs.double(), exact, rtol=1e-2, atol=1e-2)  # the rounding of the outputs alone
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", every(BACKENDS))
 def test_dtype_of_the_state_decides(backend):
     case = make_case(9, time=70)
     scores, values = case.scores.detach().float(), case.values.detach().float()
@@ -194,7 +195,7 @@ def test_dtype_of_the_state_decides(backend):
     assert torch.equal(outputs, exact.float())
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", every(BACKENDS))
 @pytest.mark.parametrize("offset", [0.0, 100.0, 1000.0, 1e4])
 def test_slow_decay_is_not_lost_beside_large_scores(backend, offset):
     # ln 2 / 1024 is below the last digit of a float32 maximum of 10,000, and taken off once a token.
@@ -205,7 +206,7 @@ def test_slow_decay_is_not_lost_beside_large_scores(backend, offset):
     assert_close(outputs.double(), exact, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", every(BACKENDS))
 def test_autocast_does_not_reach_the_sums(backend):
     case = make_case(12, time=70)
     scores, values = case.scores.detach().float(), case.values.detach().float()
@@ -218,7 +219,7 @@ def test_autocast_does_not_reach_the_sums(backend):
 def test_incoming_state_is_not_changed():
     case = make_case(10)
     before = [x.detach().clone() for x in case.state]
-    for backend in BACKENDS:
+    for backend in runnable(BACKENDS):
         run(case, backend)
     for a, b in zip(before, case.state, strict=True):
         assert torch.equal(a, b)
@@ -240,7 +241,10 @@ def test_auto_is_a_backend():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"backend": "cuda"}, "backend must be one of auto, reference, step, parallel, chunked, cpu, got 'cuda'"),
+        (
+            {"backend": "cuda"},
+            "backend must be one of auto, reference, step, parallel, chunked, cpu, triton, got 'cuda'",
+        ),
         ({"values": torch.zeros(2, 4, 2, 3)}, "values must have shape"),
         ({"scores": torch.zeros(2, 5)}, "scores must have shape"),
         ({"decay": torch.zeros(2, 5, 1)}, "decay must have the shape of scores"),
