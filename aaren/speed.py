@@ -179,10 +179,10 @@ class _Outputs(nn.Module):
 def layer_records(seconds: int | float, widths: Sequence[int], lengths: Sequence[int]) -> Iterator[dict[str, Any]]:
     """(b) Whole blocks, forward and forward+backward, against the one without a mixer.
 
-    A call holds at least 8,192 tokens for narrow blocks and 4,096 for wide ones: shorter sequences come in batches.
+    A call holds at least 16,384 tokens for narrow blocks and 4,096 for wide ones: shorter sequences come in batches.
     """
     for width, length in itertools.product(widths, lengths):
-        batch = max(1, (8192 if width < 512 else 4096) // length)
+        batch = max(1, (16384 if width < 512 else 4096) // length)
         calls: dict[str, Call] = {name: _Outputs(make_block(name, width)) for name in (NO_MIXER, *LAYERS)}
         calls["nn.TransformerEncoderLayer"] = _PyTorchLayer(width, length)
         shape = (batch, length, width)

@@ -1,16 +1,20 @@
-"""Kernels that release the GIL on a small pool of threads: safe from many Python threads at once and after a fork.
+"""Kernels that release the GIL on several threads: safe from many Python threads at once and after a fork.
 
 (Numba's own threading layers are not: `workqueue` aborts when two Python threads call it, `omp` breaks forked
-children.)
+children.) The threads are PyTorch's own where they are GNU OpenMP's, as on Linux: after each operation these wait
+actively for the next, some milliseconds long, and leave no processor to others (a second thread then gains nothing).
+Elsewhere, and in forked children, where OpenMP hangs, they are a pool of the standard library.
 
 Threads share the batch. Where it has fewer rows than there are threads they share chunks of time too: first every chunk
 but the last is run, all but the first from nothing; then the carries are passed on; then every chunk but the first is
 run again from its carry.
 """
 
+import ctypes
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -21,19 +25,25 @@ TILE = 64
 """Tokens that a kernel handles at a time: what it computes first is then still in the nearest cache; also the shortest
 chunk of time."""
 
-ENOUGH = 1 << 20
-"""Work, in numbers read, from which a second thread saves more than it takes to wake it (about 60 µs)."""
+ENOUGH = 1 << 18
+"""Work, in numbers read, from which a second thread saves more than it takes to call it."""
 
 _pool: ThreadPoolExecutor | None = None
+_team: ctypes.CDLL | None = None
+with suppress(AttributeError, OSError):  # no such flag, no such library in use
+    _team = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD)
+
+_Member = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
-def _forget_pool() -> None:
+def _forget_threads() -> None:
     """A forked child has none of its parent's threads."""
-    global _pool
-    _pool = None
+    global _pool, _team
+    _pool = _team = None
 
 
-os.register_at_fork(after_in_child=_forget_pool)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
 
 
 def thread_count() -> int:
@@ -42,17 +52,34 @@ def thread_count() -> int:
 
 
 def run_together(function: Callable[..., None], calls: Sequence[tuple[Any, ...]]) -> None:
-    """`function(*arguments)` for each of `calls`, the first of them on the calling thread, and waits for all."""
+    """`function(*arguments)` for each of `calls`, on as many threads as PyTorch may use, and waits for all."""
+    waiting, errors = iter(calls), []
+
+    def member(_: Any = None) -> None:
+        try:
+            for arguments in waiting:  # each call to whom comes first: the GIL lets one thread at a time ask
+                function(*arguments)
+        except BaseException as error:  # OpenMP knows of no exceptions
+            errors.append(error)
+
+    if len(calls) == 1:
+        member()
+    elif _team is not None:
+        _team.GOMP_parallel(_Member(member), None, thread_count(), 0)
+    else:
+        _in_pool(member, len(calls) - 1)
+    if errors:
+        raise errors[0]
+
+
+def _in_pool(member: Callable[[], None], helpers: int) -> None:
+    """`member()` on the calling thread and as many others."""
     global _pool
-    own, *others = calls
-    if not others:
-        function(*own)
-        return
     if _pool is None:
         # Two threads may both get here: one pool is then dropped once its work is done.
         _pool = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="aaren")
-    pending = [_pool.submit(function, *arguments) for arguments in others]
-    function(*own)
+    pending = [_pool.submit(member) for _ in range(helpers)]
+    member()
     for future in pending:
         future.result()
 
