@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from aaren.bench import Cost, measure_stream
 from aaren.layers.block import Block
+from aaren.layers.fold import fold
 from aaren.layers.protocol import accept
 from aaren.layers.table import LAYERS
 from aaren.ops.scan import attention_scan
@@ -205,7 +206,7 @@ def many_records(seconds: int | float, streams: Sequence[int]) -> Iterator[dict[
         repeats = max(1, 100 // number)
         x, runners = torch.randn(number, 1, 64), {}
         for name in ("aaren", "aaren_decay", "mingru", "gru", "attention"):
-            block = make_block(name, 64).eval()
+            block = fold(make_block(name, 64))
             with torch.inference_mode():
                 past = torch.randn(number, 128 if name == "attention" else 2, 64)
                 _, state = block(past, block.initial_state(number, dtype=torch.float64))
