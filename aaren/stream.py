@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aaren import state as states
+from aaren.layers.fold import fold
 from aaren.layers.protocol import SequenceLayer
 from aaren.tensor_files import fingerprint, read_tensors, write_tensors
 
@@ -20,8 +21,8 @@ class Stream:
     """A fixed number of parallel streams through one model.
 
     Args:
-        model: anything that follows the contract (a layer, an encoder, a task's model); put in evaluation mode, where
-            it must stay. Several streams may share it: all they remember is in their own state.
+        model: anything that follows the contract (a layer, an encoder, a task's model). The stream runs a folded copy
+            of it in evaluation mode (`aaren.layers.fold`), so what becomes of the model later does not matter.
         batch_size: rows, streams that advance together.
         dtype: precision of accumulating sums; float64 keeps a stream of millions of tokens exact, float32 is for
             devices without it.
@@ -40,13 +41,12 @@ class Stream:
         dtype: torch.dtype = torch.float64,
         readout: Callable[[Tensor], Tensor] | None = None,
     ):
-        self.model = model
+        self.model, self._fingerprint = _deploy(model)
         self.dtype = dtype
         self.readout = readout
         self.steps = 0
         """Tokens pushed since the stream began or was restored to its beginning."""
-        _prepare(model)
-        self.state = model.initial_state(batch_size, dtype=dtype)
+        self.state = self.model.initial_state(batch_size, dtype=dtype)
 
     @property
     def batch_size(self) -> int:
@@ -69,7 +69,7 @@ class Stream:
             The model's output with the leading axis of x.
 
         Raises:
-            ValueError: x of another shape, or with NaN or infinity; a model in training. The state stays as it was.
+            ValueError: x of another shape, or with NaN or infinity. The state stays as it was.
         """
         token = _token(x, self.model)
         rows = token[None] if token.ndim == 1 else token
@@ -102,7 +102,7 @@ class Stream:
 
     def snapshot(self, path: str | Path) -> None:
         """Writes the state to a safetensors file, whole or not at all. Raises OSError."""
-        metadata = {"model": model_fingerprint(self.model), "steps": str(self.steps)}
+        metadata = {"model": self._fingerprint, "steps": str(self.steps)}
         write_tensors(path, KIND, dict(states.named_leaves(self.state)), metadata)
 
     def restore(self, path: str | Path) -> None:
@@ -113,7 +113,7 @@ class Stream:
             ValueError: the file is damaged, or of a stream of another model. The stream stays as it was.
         """
         tensors, metadata = read_tensors(path, KIND)
-        _check_model(path, metadata, self.model)
+        _check_model(path, metadata, self._fingerprint)
         self.state = _own_dtypes(tensors, self.model.initial_state(1, dtype=self.dtype))
         self.steps = int(metadata["steps"])
 
@@ -135,12 +135,11 @@ class KeyedStream:
         dtype: torch.dtype = torch.float64,
         readout: Callable[[Tensor], Tensor] | None = None,
     ):
-        self.model = model
+        self.model, self._fingerprint = _deploy(model)
         self.dtype = dtype
         self.readout = readout
-        _prepare(model)
         self._row: dict[Hashable, int] = {}
-        self._state = model.initial_state(1, dtype=dtype)  # a row for each stream, and the free ones
+        self._state = self.model.initial_state(1, dtype=dtype)  # a row for each stream, and the free ones
         self._free = [0]
 
     def __len__(self) -> int:
@@ -218,7 +217,7 @@ class KeyedStream:
         """
         if strange := [key for key in self._row if not isinstance(key, str | int | float)]:
             raise ValueError(f"keys must be strings or numbers to be saved, got {strange[0]!r}")
-        metadata = {"model": model_fingerprint(self.model), "keys": json.dumps(list(self._row))}
+        metadata = {"model": self._fingerprint, "keys": json.dumps(list(self._row))}
         state = states.select(self._state, torch.tensor(list(self._row.values()), dtype=torch.long))
         write_tensors(path, KEYED_KIND, dict(states.named_leaves(state)), metadata)
 
@@ -230,7 +229,7 @@ class KeyedStream:
             ValueError: the file is damaged, or of streams of another model. Nothing has changed then.
         """
         tensors, metadata = read_tensors(path, KEYED_KIND)
-        _check_model(path, metadata, self.model)
+        _check_model(path, metadata, self._fingerprint)
         empty = self.model.initial_state(1, dtype=self.dtype)
         self._state = states.concat([_own_dtypes(tensors, empty), empty])  # never without a row
         self._row = {key: row for row, key in enumerate(json.loads(metadata["keys"]))}
@@ -254,15 +253,15 @@ def model_fingerprint(model: SequenceLayer) -> str:
     return fingerprint(model.state_dict(), parts)
 
 
-def _prepare(model: SequenceLayer) -> None:
+def _deploy(model: SequenceLayer) -> tuple[SequenceLayer, str]:
+    """What the stream runs, and the fingerprint of what it was given: folding may round differently elsewhere."""
     if not hasattr(model, "initial_state"):
         raise ValueError(f"model must follow the contract (see SequenceLayer), got {type(model).__name__}")
-    if isinstance(model, nn.Module):
-        model.eval()
+    return fold(model), model_fingerprint(model)
 
 
-def _check_model(path: str | Path, metadata: Mapping[str, str], model: SequenceLayer) -> None:
-    if metadata["model"] != model_fingerprint(model):
+def _check_model(path: str | Path, metadata: Mapping[str, str], expected: str) -> None:
+    if metadata["model"] != expected:
         raise ValueError(f"{str(path)!r} must be a snapshot of this model, got one of another model")
 
 
@@ -273,8 +272,6 @@ def _own_dtypes(tensors: dict[str, Tensor], initial: states.State) -> states.Sta
 
 def _token(x: Any, model: SequenceLayer, name: str = "x") -> Tensor:
     """x as a finite tensor in the model's dtype and on its device."""
-    if isinstance(model, nn.Module) and model.training:
-        raise ValueError("model must be in evaluation mode to stream, got one in training; call model.eval()")
     weight = next(model.parameters(), None) if isinstance(model, nn.Module) else None
     try:
         token = torch.as_tensor(x)

@@ -3,7 +3,6 @@
 import abc
 import copy
 import math
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -107,33 +106,12 @@ class Aaren(_PrefixSoftmax):
         self.out_proj = nn.Linear(d_model, d_model, bias=bias)
         nn.init.normal_(self.query)  # the scale of a token after LayerNorm
         init_projections(self.q_proj, self.k_proj, self.v_proj, self.out_proj)
-        self._folded: tuple[Any, ScoreMap] | None = None
 
     def score_map(self) -> ScoreMap:
         """`u_h = W_k,hᵀ (W_q q + b_q)_h / √head_dim`, and the constant that the key bias adds.
 
         The constant changes no output, but it is in the state's running maximum, and `k_proj.bias` stays in use.
-        Without gradients it is computed once, and again when a parameter has changed.
         """
-        parameters = (self.query, self.q_proj.weight, self.q_proj.bias, self.k_proj.weight, self.k_proj.bias)
-        if (
-            torch.is_grad_enabled()
-            or torch.compiler.is_compiling()
-            or torch.is_autocast_enabled(self.query.device.type)
-        ):
-            return self._fold()
-        if any(p is not None and p.is_inference() for p in parameters):  # these do not tell when they change
-            return self._fold()
-        versions = [(p.data_ptr(), p._version) for p in parameters if p is not None]
-        if self._folded is None or self._folded[0] != versions:
-            self._folded = versions, self._fold()
-        return self._folded[1]
-
-    def _apply(self, *arguments: Any, **options: Any) -> Any:
-        self._folded = None  # other devices and dtypes
-        return super()._apply(*arguments, **options)
-
-    def _fold(self) -> ScoreMap:
         heads = (self.nhead, self.head_dim)
         q = self.q_proj(self.query).unflatten(-1, heads) / math.sqrt(self.head_dim)
         weight = torch.einsum("hd,hdm->hm", q, self.k_proj.weight.unflatten(0, heads))

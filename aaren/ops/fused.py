@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from aaren.ops.scan_state import ScanState
 
@@ -136,6 +137,7 @@ def _define(name: str, function: Callable[..., Any], fake: Callable[..., Any]) -
 
 
 def _differentiable(name: str, kernel, fake, remember, differentiate) -> Callable[..., Any]:
+    differentiate = once_differentiable(differentiate)  # or a second derivative would silently be zero
     operator = _define(name, kernel, fake)
     torch.library.register_autograd(f"aaren::{name}", differentiate, setup_context=remember, lib=library)
 

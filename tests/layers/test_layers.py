@@ -9,6 +9,7 @@ from aaren.layers.aaren import HALF_LIVES, Aaren, AarenDecay
 from aaren.layers.attention import Attention
 from aaren.layers.block import Block
 from aaren.layers.embed import Positions
+from aaren.layers.fold import fold
 from aaren.layers.protocol import SequenceLayer
 from aaren.layers.recurrent import GRU, LSTM
 from aaren.layers.table import LAYERS
@@ -233,40 +234,20 @@ def test_bad_input_names_the_argument(call, message):
         call()
 
 
-def test_the_fold_is_kept_while_nothing_changes(monkeypatch):
-    layer, x = Aaren(12, 3), torch.randn(2, 5, 12)
-    folds = []
-    fold = layer._fold
-    monkeypatch.setattr(layer, "_fold", lambda: folds.append(1) or fold())
+@pytest.mark.parametrize("name", sorted(LAYERS))
+def test_a_folded_model_is_the_same_function_and_a_copy(name):
+    encoder, x = Encoder(2, 12, 3, 24, layer=name, dropout=0.1).double().train(), x64(2, 9, 12)
+    folded = fold(encoder)
+    assert encoder.training
+    assert not folded.training
+    kinds = {type(part).__name__ for part in folded.modules()}
+    assert not {"Aaren"} & kinds
+    assert ("FoldedAaren" in kinds) == name.startswith("aaren")
+    y, state = encoder.eval()(x)
+    assert_close(folded(x)[0], y)
+    assert_close(folded(x, state)[0], encoder(x, state)[0])
     with torch.no_grad():
-        before = [layer(x)[0] for _ in range(3)]
-        assert len(folds) == 1
-        layer.q_proj.weight.mul_(2)  # what an optimiser does
-        assert not torch.equal(layer(x)[0], before[0])
-        assert len(folds) == 2
-        layer.k_proj.weight.data = layer.k_proj.weight.data.clone()
-        layer(x)
-        assert len(folds) == 3
-        layer.double()(x.double())
-        assert len(folds) == 4
-    with torch.inference_mode():
-        layer(x.double())
-        layer(x.double())
-        assert len(folds) == 4
-    layer(x.double())[0].sum().backward()
-    assert layer.query.grad is not None
-    assert len(folds) == 5
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        layer.float()(x)
-        layer(x)
-    with torch.no_grad():
-        kept = layer(x)[0]
-    assert_close(kept, layer(x)[0].detach())  # nothing of half precision has been kept
-
-
-def test_a_layer_made_in_inference_mode_is_folded_each_time():
-    with torch.inference_mode():
-        layer, x = Aaren(12, 3), torch.randn(2, 5, 12)
-        before = layer(x)[0]
-        layer.query.mul_(2)  # of which nothing tells
-        assert not torch.equal(layer(x)[0], before)
+        for parameter in encoder.parameters():
+            parameter.zero_()
+    assert_close(folded(x)[0], y)
+    assert type(fold(Aaren(12, 3))).__name__ == "FoldedAaren"

@@ -155,6 +155,19 @@ def test_unused_results_need_no_gradient():
     assert not state.m.requires_grad
 
 
+def test_a_second_derivative_is_refused():
+    s, v = torch.randn(1, 5, 2, requires_grad=True), torch.randn(1, 5, 2, 3, requires_grad=True)
+    a, b = torch.rand(1, 5, 2, requires_grad=True), torch.randn(1, 5, 2, requires_grad=True)
+    for y, x in (
+        (attention_scan(s, v, backend="cpu")[0], s),
+        (linear_scan(a, b, backend="cpu")[0], a),
+        (torch.ops.aaren.linear_scan_cpu(a, b, None, None, torch.zeros(1, 2))[0], a),
+    ):
+        (first,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            (first.sum() + x.sum()).backward()
+
+
 @pytest.mark.unchecked
 @pytest.mark.parametrize("with_decay", [True, False])
 def test_operators_are_registered_as_pytorch_wants_them(with_decay):
