@@ -329,9 +329,10 @@ class Bench:
         from aaren.report import rich_table
         from aaren.speed_report import exponents, figures_to_hold, pictures, tables
 
-        numbers = (*self.widths, *self.lengths, *self.tokens, *self.streams, *((self.threads,) if self.threads else ()))
-        if min(numbers, default=1) < 1 or self.seconds <= 0:
-            raise ValueError(f"widths, lengths, tokens, streams, threads, seconds must be positive, got {min(numbers)}")
+        for name in ("widths", "lengths", "tokens", "streams", "threads", "seconds"):
+            given = getattr(self, name)
+            if given is not None and any(number <= 0 for number in (given if isinstance(given, tuple) else (given,))):
+                raise ValueError(f"{name} must be positive, got {given}")
         check_writable(self.out)
         if self.threads is not None:
             torch.set_num_threads(self.threads)

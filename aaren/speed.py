@@ -121,13 +121,15 @@ def _passes(calls: dict[str, Call], inputs: list[Tensor], shape: Sequence[int]) 
 
 
 def _forward(call: Call, inputs: list[Tensor]) -> None:
+    if isinstance(call, nn.Module):
+        call.eval()
     with torch.inference_mode():
         call(*(x.detach() for x in inputs))
 
 
 def _backward(call: Call, inputs: list[Tensor], weights: Tensor) -> None:
     inputs = [x.detach().requires_grad_() for x in inputs]
-    parameters = list(call.parameters()) if isinstance(call, nn.Module) else []
+    parameters = list(call.train().parameters()) if isinstance(call, nn.Module) else []
     torch.autograd.grad(call(*inputs), [*inputs, *parameters], weights)
 
 
@@ -173,7 +175,7 @@ class _PyTorchLayer(nn.TransformerEncoderLayer):
 
     def __init__(self, d_model: int, length: int):
         super().__init__(d_model, HEADS.get(d_model, 4), 4 * d_model, dropout=0.0, batch_first=True)
-        self.causal = torch.ones(length, length, dtype=torch.bool).triu(1)
+        self.causal = nn.Transformer.generate_square_subsequent_mask(length)  # of the kind that need not be converted
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return super().forward(x, src_mask=self.causal, is_causal=True)
@@ -275,5 +277,6 @@ def _first_call() -> float:
 
 def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
     """What the function returns in a fresh process."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    threads = torch.get_num_threads()
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
         return pool.submit(function, *arguments).result()

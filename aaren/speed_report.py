@@ -87,7 +87,7 @@ def exponents(records: Sequence[Record]) -> list[list[str]]:
                 record["layer"],
                 f"{record['total']:,}",
                 f"{exponent(tokens, [reading['seconds'] for reading in late]):.2f}",
-                f"{abs(exponent(tokens, [reading['state_bytes'] for reading in late])):.2f}",
+                f"{round(exponent(tokens, [reading['state_bytes'] for reading in late]), 2) + 0.0:.2f}",
                 f"{late[-1]['seconds']:.1f}",
                 size(late[-1]["state_bytes"]),
             ]
@@ -117,6 +117,11 @@ def tables(records: Sequence[Record]) -> str:
     }
     first = [f"{record['name']} {record['seconds']:.1f} s" for record in of(records, part="first")]
     text = "".join(f"### {title}\n\n{markdown_table(rows)}\n" for title, rows in parts.items() if len(rows) > 1)
+    made = {
+        name: ", ".join(sorted({str(record[name]) for record in records})) for name in ("commit", "threads", "torch")
+    }
+    if records:
+        text += f"Measured at commit {made['commit']}, {made['threads']} threads, PyTorch {made['torch']}.\n"
     return text + (f"First scan with gradient in a process: {', '.join(first)}.\n" if first else "")
 
 

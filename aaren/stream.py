@@ -22,7 +22,8 @@ class Stream:
 
     Args:
         model: anything that follows the contract (a layer, an encoder, a task's model). The stream runs a folded copy
-            of it in evaluation mode (`aaren.layers.fold`), so what becomes of the model later does not matter.
+            of it in evaluation mode (`aaren.layers.fold`), so what becomes of the model later does not matter. For very
+            many streams of one model, `KeyedStream` holds one copy.
         batch_size: rows, streams that advance together.
         dtype: precision of accumulating sums; float64 keeps a stream of millions of tokens exact, float32 is for
             devices without it.

@@ -92,6 +92,9 @@ RECORDS = [
 ]
 
 
+RECORDS = [{"commit": "abc", "threads": 2, "torch": "2.13.0", **values} for values in RECORDS]
+
+
 def test_figures_to_hold():
     rows = {what: (aim, measured, holds) for what, aim, measured, holds in figures_to_hold(RECORDS)}
     assert rows["scan (4, 4096, 8, 64), forward, against a copy of the values"] == ("≤ 3.00×", "2.50×", "yes")
@@ -109,6 +112,7 @@ def test_figures_to_hold():
     assert [row[2:4] for row in exponents(RECORDS)[1:]] == [["1.00", "0.00"], ["2.00", "1.00"]]
     assert layer_rows(RECORDS)[2] == ["64", "forward+backward", "1 × 512", "2.0", "1.10", "20.00", "4.00"]
     assert "compiled 3.0 s" in tables(RECORDS)
+    assert "Measured at commit abc, 2 threads, PyTorch 2.13.0." in tables(RECORDS)
     assert tables([]) == ""
 
 
@@ -140,4 +144,7 @@ def test_bench_command(tmp_path, capsys):
 def test_bench_refuses_what_it_cannot_measure(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["bench", "--out", str(tmp_path), "--lengths", "0"])
-    assert "lengths, tokens, streams, threads, seconds must be positive, got 0" in capsys.readouterr().err
+    assert "lengths must be positive, got (0,)" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["bench", "--out", str(tmp_path), "--threads", "0"])
+    assert "threads must be positive, got 0" in capsys.readouterr().err

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -280,7 +282,7 @@ def test_a_stream_has_the_model_as_it_was(kind, tmp_path):
     model.train()
     stream = kind(model)
     assert model.training
-    one = {"k": x} if kind is KeyedStream else x
+    one: Any = {"k": x} if kind is KeyedStream else x
     before = stream.push(one)
     with torch.no_grad():
         for parameter in model.parameters():

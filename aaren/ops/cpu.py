@@ -191,7 +191,7 @@ def scan_forward(
             carry = combine(age(carry, lost[:, span].sum(1).to(m.dtype)), parts[n])
 
     run(_forward, lambda units: (*arrays, units), jobs, pass_on)
-    top, total, weighted = (torch.from_numpy(x[:, -1]) for x in ends)
+    top, total, weighted = (torch.from_numpy(np.ascontiguousarray(x[:, -1])) for x in ends)
     return torch.from_numpy(outputs), top, total, weighted, torch.from_numpy(gain), torch.from_numpy(keep)
 
 

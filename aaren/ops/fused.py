@@ -1,6 +1,7 @@
 """Fused kernels as operators of PyTorch: fake results for `torch.compile`, and the backward pass as an operator too."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -68,7 +69,8 @@ def attention_operator(
         out_dtype = values.dtype
         if not mixed:
             dtype = _arithmetic(scores, values)
-            scores, values, decay = scores.to(dtype), values.to(dtype), None if decay is None else decay.to(dtype)
+            scores, values = scores.to(dtype), values.to(dtype)
+            decay = None if decay is None else decay.to(_arithmetic(decay))  # it may be finer: kernels read any
         outputs, m, u, w, _, _ = run(scores, values, decay, padding_mask, reset, *state)
         return outputs.to(out_dtype), ScanState(m, u, w)
 
@@ -137,9 +139,9 @@ def _define(name: str, function: Callable[..., Any], fake: Callable[..., Any]) -
 
 
 def _differentiable(name: str, kernel, fake, remember, differentiate) -> Callable[..., Any]:
-    differentiate = once_differentiable(differentiate)  # or a second derivative would silently be zero
     operator = _define(name, kernel, fake)
-    torch.library.register_autograd(f"aaren::{name}", differentiate, setup_context=remember, lib=library)
+    once: Any = once_differentiable(differentiate)  # or a second derivative would silently be wrong
+    torch.library.register_autograd(f"aaren::{name}", once, setup_context=remember, lib=library)
 
     class Fused(torch.autograd.Function):
         """What autograd does with the operator, 40 µs faster a call."""
@@ -150,14 +152,14 @@ def _differentiable(name: str, kernel, fake, remember, differentiate) -> Callabl
             remember(ctx, inputs, results)
             return results
 
-        backward = staticmethod(differentiate)
+        backward = staticmethod(once)
 
     return lambda *inputs: (operator if torch.compiler.is_compiling() else Fused.apply)(*inputs)
 
 
 def _arithmetic(*tensors: Tensor) -> torch.dtype:
     """The dtype kernels compute in: float32 for half precision."""
-    dtype = torch.promote_types(*(x.dtype for x in tensors))
+    dtype = reduce(torch.promote_types, (x.dtype for x in tensors))
     return torch.float32 if dtype.itemsize < 4 else dtype
 
 

@@ -106,7 +106,7 @@ def scan_forward(a: Tensor, b: Tensor, padding_mask: Tensor | None, reset: Tenso
 
     arrays = (array(a), array(b), or_none(padding_mask), or_none(reset), start, end, outputs)
     run(_forward, lambda units: (*arrays, units), jobs, pass_on)
-    return torch.from_numpy(outputs), torch.from_numpy(end[:, -1])
+    return torch.from_numpy(outputs), torch.from_numpy(np.ascontiguousarray(end[:, -1]))
 
 
 def scan_backward(
@@ -134,7 +134,7 @@ def scan_backward(
 
     inputs = (array(a), array(outputs), or_none(padding_mask), or_none(reset), array(h0), array(d_outputs))
     run(_backward, lambda units: (*inputs, G, d_a, d_b, units), jobs[::-1], pass_on)
-    return torch.from_numpy(d_a), torch.from_numpy(d_b), torch.from_numpy(G[:, 0])
+    return torch.from_numpy(d_a), torch.from_numpy(d_b), torch.from_numpy(np.ascontiguousarray(G[:, 0]))
 
 
 linear_scan_cpu = linear_operator("linear_scan_cpu", scan_forward, scan_backward)

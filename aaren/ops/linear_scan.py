@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from aaren.ops.scan import check_device, choose_backend
+from aaren.ops.scan import check_device, choose_backend, must_be_plain
 from aaren.ops.scan_state import no_autocast
 from aaren.shapes import PaddingMask, Reset, Tokens, check_flags
 
@@ -139,6 +139,6 @@ def linear_scan(
     if backend != "auto" and backend not in BACKENDS:
         raise ValueError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "auto":
-        backend = choose_backend(a.shape[1], a.numel(), a.device.type, torch.compiler.is_exporting())
+        backend = choose_backend(a.shape[1], a.numel(), a.device.type, must_be_plain())
     check_device(backend, a.device.type)
     return BACKENDS[backend](a, b, state, padding_mask, reset)

@@ -75,12 +75,11 @@ BACKENDS: dict[str, Backend] = {
 
 _HAS_TRITON = find_spec("triton") is not None
 
-
 MANY = 1 << 15
 """Numbers in one token of all rows from which one pass of a kernel is faster than a dozen of PyTorch."""
 
 
-def choose_backend(time: int, numbers: int, device: str, exporting: bool) -> str:
+def choose_backend(time: int, numbers: int, device: str, plain: bool) -> str:
     """What `backend="auto"` means.
 
     Args:
@@ -88,13 +87,20 @@ def choose_backend(time: int, numbers: int, device: str, exporting: bool) -> str
         numbers: elements of what is scanned.
         device: type of the device; "cpu" and "cuda" have their fused kernels, "cuda" only where the package triton is
             installed; others run `chunked`.
-        exporting: whether a graph is being made for elsewhere, which may hold PyTorch's own operators only.
+        plain: whether it must be PyTorch's own operators (see `must_be_plain`).
     """
-    if time == 1 and (exporting or numbers < MANY):
+    if time == 1 and (plain or numbers < MANY):
         return "step"
-    if exporting:
+    if plain:
         return "chunked"
     return {"cpu": "cpu", "cuda": "triton" if _HAS_TRITON else "chunked"}.get(device, "chunked")
+
+
+def must_be_plain() -> bool:
+    """A graph is being exported to where there are no kernels of ours, or torch.func transforms the call."""
+    if torch.compiler.is_compiling():
+        return torch.compiler.is_exporting()
+    return torch._C._are_functorch_transforms_active()
 
 
 def check_device(backend: str, device: str) -> None:
@@ -146,7 +152,7 @@ def attention_scan(
         dtype = torch.promote_types(torch.promote_types(scores.dtype, values.dtype), torch.float32)
         state = empty((scores.shape[0], scores.shape[2]), values.shape[3], scores.device, dtype)
     if backend == "auto":
-        backend = choose_backend(values.shape[1], values.numel(), values.device.type, torch.compiler.is_exporting())
+        backend = choose_backend(values.shape[1], values.numel(), values.device.type, must_be_plain())
     check_device(backend, scores.device.type)
     return BACKENDS[backend](scores, values, decay, state, padding_mask, reset)
 

@@ -64,7 +64,7 @@ def age(state: ScanState, decay: Float[Tensor, "*rows"]) -> ScanState:
 
 def readout(state: ScanState) -> Float[Tensor, "*rows D"]:
     """The average w / u, and 0 where nothing has been seen."""
-    return state.w / state.u.clamp(min=torch.finfo(state.u.dtype).tiny)[..., None]
+    return state.w / torch.where(state.u > 0, state.u, 1.0)[..., None]
 
 
 def no_autocast(device: torch.device) -> AbstractContextManager[Any]:

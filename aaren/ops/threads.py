@@ -21,29 +21,23 @@ from typing import Any
 import numpy as np
 import torch
 
+from aaren.ops import process
+
 TILE = 64
 """Tokens that a kernel handles at a time: what it computes first is then still in the nearest cache; also the shortest
-chunk of time."""
+chunk of time. (Compiled kernels on disk do not notice a change of it: remove `__pycache__`.)"""
 
 ENOUGH = 1 << 18
 """Work, in numbers read, from which a second thread saves more than it takes to call it."""
 
-_pool: ThreadPoolExecutor | None = None
+_pools: dict[int, ThreadPoolExecutor] = {}
+"""That of this process, by its number: a forked child has none of its parent's threads."""
+
 _team: ctypes.CDLL | None = None
 with suppress(AttributeError, OSError):  # no such flag, no such library in use
     _team = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD)
 
 _Member = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-
-
-def _forget_threads() -> None:
-    """A forked child has none of its parent's threads."""
-    global _pool, _team
-    _pool = _team = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads)
 
 
 def thread_count() -> int:
@@ -53,7 +47,7 @@ def thread_count() -> int:
 
 def run_together(function: Callable[..., None], calls: Sequence[tuple[Any, ...]]) -> None:
     """`function(*arguments)` for each of `calls`, on as many threads as PyTorch may use, and waits for all."""
-    waiting, errors = iter(calls), []
+    waiting, errors, helpers = iter(calls), [], []
 
     def member(_: Any = None) -> None:
         try:
@@ -62,26 +56,17 @@ def run_together(function: Callable[..., None], calls: Sequence[tuple[Any, ...]]
         except BaseException as error:  # OpenMP knows of no exceptions
             errors.append(error)
 
-    if len(calls) == 1:
-        member()
-    elif _team is not None:
+    if len(calls) > 1 and _team is not None and not process.forked:
         _team.GOMP_parallel(_Member(member), None, thread_count(), 0)
-    else:
-        _in_pool(member, len(calls) - 1)
+    elif len(calls) > 1:
+        if os.getpid() not in _pools:
+            _pools[os.getpid()] = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="aaren")
+        helpers = [_pools[os.getpid()].submit(member) for _ in calls[1:]]
+    member()  # what is left: a single call, the caller's share, what a signal kept the team from beginning
+    for helper in helpers:
+        helper.result()
     if errors:
         raise errors[0]
-
-
-def _in_pool(member: Callable[[], None], helpers: int) -> None:
-    """`member()` on the calling thread and as many others."""
-    global _pool
-    if _pool is None:
-        # Two threads may both get here: one pool is then dropped once its work is done.
-        _pool = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="aaren")
-    pending = [_pool.submit(member) for _ in range(helpers)]
-    member()
-    for future in pending:
-        future.result()
 
 
 @lru_cache(maxsize=256)

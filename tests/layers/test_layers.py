@@ -10,6 +10,7 @@ from aaren.layers.attention import Attention
 from aaren.layers.block import Block
 from aaren.layers.embed import Positions
 from aaren.layers.fold import fold
+from aaren.layers.gated import MinGRU, MinLSTM
 from aaren.layers.protocol import SequenceLayer
 from aaren.layers.recurrent import GRU, LSTM
 from aaren.layers.table import LAYERS
@@ -251,3 +252,41 @@ def test_a_folded_model_is_the_same_function_and_a_copy(name):
             parameter.zero_()
     assert_close(folded(x)[0], y)
     assert type(fold(Aaren(12, 3))).__name__ == "FoldedAaren"
+
+
+def test_mingru_and_minlstm_are_their_equations():
+    # Feng et al. 2024, "Were RNNs All We Needed?": g(x) = x + 0.5 for x >= 0, else sigmoid(x)
+    def g(x):
+        return x + 0.5 if x >= 0 else 1 / (1 + math.exp(-x))
+
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+
+    gru, lstm, x = MinGRU(3).double(), MinLSTM(3).double(), x64(1, 6, 3)
+    start = x64(1, 3)
+    for layer in (gru, lstm):
+        y, _ = layer(x, start)
+        raw = {name: part(x)[0].tolist() for name, part in layer.named_children()}
+        h = start[0].tolist()
+        for t in range(6):
+            for c in range(3):
+                candidate = g(raw["h_proj"][t][c])
+                if layer is gru:
+                    z = sigmoid(raw["z_proj"][t][c])
+                    h[c] = (1 - z) * h[c] + z * candidate
+                else:
+                    f, i = sigmoid(raw["f_proj"][t][c]), sigmoid(raw["i_proj"][t][c])
+                    h[c] = f / (f + i) * h[c] + i / (f + i) * candidate
+            assert y[0, t].tolist() == pytest.approx(h)
+
+
+def test_only_plain_layers_are_folded():
+    class Mine(Aaren):
+        def forward(self, *arguments, **flags):
+            y, state = super().forward(*arguments, **flags)
+            return 2 * y, state
+
+    mine, hooked, x = Mine(12, 3), Aaren(12, 3), torch.randn(1, 4, 12)
+    hooked.register_forward_hook(lambda layer, inputs, output: (3 * output[0], output[1]))
+    for layer in (mine, hooked):
+        assert_close(fold(nn.Sequential(layer))[0](x)[0], layer(x)[0])

@@ -3,7 +3,10 @@ backends in test_scan.py and test_linear_scan.py."""
 
 import functools
 import math
+import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -13,7 +16,7 @@ from oracle import gradients, make_case
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
-from aaren.ops import cpu, linear_cpu, threads
+from aaren.ops import cpu, linear_cpu, process, threads
 from aaren.ops.linear_scan import linear_scan
 from aaren.ops.scan import attention_scan
 from aaren.ops.scan_state import ScanState
@@ -50,6 +53,7 @@ def test_threads_share_rows_and_chunks_of_time(four_threads, batch, with_resets)
     case = long_case(batch, time)
     if not with_resets:  # so that every chunk matters to the last
         case = case._replace(reset=torch.zeros_like(case.reset))
+        case.reset[:, time // 2 + 7] = case.padding_mask[:, time // 2 + 7] = True  # the mask wins
     for got, expected in zip(results(case, "cpu"), results(case, "chunked"), strict=True):
         assert_close(got, expected, rtol=1e-9, atol=1e-9)
 
@@ -58,7 +62,8 @@ def test_threads_share_rows_and_chunks_of_time(four_threads, batch, with_resets)
 def test_threads_share_chunks_of_a_linear_scan(four_threads, batch):
     a = (1 - 0.02 * torch.rand(batch, 2000, 200, dtype=torch.float64)).requires_grad_()
     b, h = torch.randn(batch, 2000, 200, dtype=torch.float64, requires_grad=True), torch.randn(batch, 200).double()
-    mask, reset = torch.rand(batch, 2000) < 0.1, torch.rand(batch, 2000) < 0.0005
+    mask, reset = torch.rand(batch, 2000) < 0.1, torch.zeros(batch, 2000, dtype=torch.bool)
+    reset[:, 3] = reset[:, 1001] = mask[:, 1001] = True  # in the second case the mask wins
     h.requires_grad_()
 
     def run(backend):
@@ -94,6 +99,7 @@ def scan_in_worker(batch, parts):
     return y.sum() + sum(batch)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_forked_data_loader(four_threads):
     cases = [long_case(2) for _ in range(2)]
     results(cases[0], "cpu")  # the pool of this process has threads, which a child does not inherit
@@ -110,10 +116,10 @@ def test_a_forked_data_loader(four_threads):
     results(cases[1], "cpu")  # and this process still has them
 
 
-@pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="no fork on this platform")
-def test_scratch_memory_is_never_read_before_it_is_written(monkeypatch):
-    case = make_case(7, batch=3, time=150)
-    a, b = torch.rand(2, 150, 9), torch.randn(2, 150, 9)
+@pytest.mark.parametrize("time", [150, 2000])  # the latter in chunks
+def test_scratch_memory_is_never_read_before_it_is_written(four_threads, monkeypatch, time):
+    case = long_case(1, time) if time > 150 else make_case(7, batch=3, time=150)
+    a, b = torch.rand(2, time, 90), torch.randn(2, time, 90)
 
     def everything():
         a.requires_grad_()
@@ -129,6 +135,101 @@ def test_scratch_memory_is_never_read_before_it_is_written(monkeypatch):
     monkeypatch.setattr(linear_cpu, "empty", poisoned)
     for x, y in zip(everything(), clean, strict=True):
         assert torch.equal(x, y)
+
+
+def test_what_fails_in_a_thread_is_raised(four_threads, monkeypatch):
+    def work(number):
+        done.append(number)
+        if number == 3:
+            raise KeyboardInterrupt
+
+    for team in (threads._team, None):
+        monkeypatch.setattr(threads, "_team", team)
+        done: list[int] = []
+        with pytest.raises(KeyboardInterrupt):
+            threads.run_together(work, [(number,) for number in range(8)])
+        assert sorted(done) == list(range(8))
+
+
+def test_a_signal_before_a_team_begins_loses_no_work(monkeypatch):
+    class Team:  # what is left of a team when a signal's exception is raised before its member's `try`
+        @staticmethod
+        def GOMP_parallel(*_):
+            pass
+
+    monkeypatch.setattr(threads, "_team", Team)
+    done = []
+    threads.run_together(done.append, [(1,), (2,)])
+    assert done == [1, 2]
+
+
+def test_forked_children_leave_openmp_alone():
+    def child(answers):
+        answers.put((process.forked, sum(threads_used())))
+
+    def threads_used():
+        done = []
+        threads.run_together(done.append, [(1,), (2,)])
+        return done
+
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    worker = context.Process(target=child, args=(answers,))
+    worker.start()
+    assert answers.get(timeout=60) == (True, 3)
+    worker.join()
+    assert not process.forked
+
+
+def test_gradients_passed_in_are_not_changed(four_threads):
+    case = long_case(1)
+    y, state = attention_scan(case.scores, case.values, case.state, backend="cpu")
+    a, b = torch.rand(1, 2000, 400, requires_grad=True), torch.randn(1, 2000, 400, requires_grad=True)
+    for batch in (slice(None), slice(0, 1)):
+        h, last = linear_scan(a[batch], b[batch], backend="cpu")
+        for outputs in ([y, state.u, state.w], [h, last], [h[:, :5], last]):
+            weights = [torch.randn_like(x) for x in outputs]
+            before = [weight.clone() for weight in weights]
+            inputs = [case.scores] if outputs[0] is y else [a]
+            torch.autograd.grad(outputs, inputs, weights, retain_graph=True)
+            assert all(torch.equal(x, y) for x, y in zip(weights, before, strict=True))
+    a, b = torch.rand(2, 5, 3, requires_grad=True), torch.randn(2, 5, 3)
+    _, last = linear_scan(a, b, backend="cpu")
+    weight = torch.ones_like(last)
+    torch.autograd.grad(last, a, weight)
+    assert torch.equal(weight, torch.ones_like(last))
+
+
+def test_what_a_maximum_loses_when_rounded_goes_into_the_sums():
+    scores, values = 1e4 + torch.randn(1, 300, 2), torch.randn(1, 300, 2, 3)
+    decay = torch.full((1, 300, 2), 0.0123)
+    _, state = attention_scan(scores, values, decay=decay, backend="cpu")
+    _, exact = attention_scan(scores.double(), values.double(), decay=decay.double(), backend="reference")
+    assert_close(state.u.double() * torch.exp(state.m.double() - exact.m), exact.u, rtol=1e-5, atol=0)
+
+
+def test_no_folder_for_compiled_code(tmp_path):
+    code = (
+        "import torch; from aaren.ops import numba_kernel; from numba.core import caching;"
+        "caching._CacheLocator.from_function = classmethod(lambda cls, *a: None);"
+        "caching.CacheImpl._locator_classes = [];"
+        "from aaren.ops.scan import attention_scan;"
+        "print(attention_scan(torch.zeros(1, 2, 1), torch.ones(1, 2, 1, 1), backend='cpu')[0].sum())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "tensor(2.)\n", done.stderr
+
+
+def test_transforms_of_torch_func_use_plain_operations():
+    s, v = torch.randn(3, 7, 2), torch.randn(3, 7, 2, 4)
+
+    def total(s, v):
+        return attention_scan(s[None], v[None])[0].sum() + linear_scan(s[None].sigmoid(), s[None])[0].sum()
+
+    each = torch.func.vmap(torch.func.grad(total))(s, v)
+    s.requires_grad_()
+    together = torch.autograd.grad(attention_scan(s, v)[0].sum() + linear_scan(s.sigmoid(), s)[0].sum(), s)[0]
+    assert_close(each, together, rtol=1e-4, atol=1e-5)
 
 
 def test_strides_of_any_kind():
@@ -178,4 +279,19 @@ def test_operators_are_registered_as_pytorch_wants_them(with_decay):
     torch.library.opcheck(torch.ops.aaren.attention_scan_cpu, arguments)
     a, b = torch.rand(2, 9, 3, requires_grad=True), torch.randn(2, 9, 3, requires_grad=True)
     arguments = (a, b, None, torch.rand(2, 9) < 0.2, torch.randn(2, 3, requires_grad=True))
+    torch.library.opcheck(torch.ops.aaren.linear_scan_cpu, arguments)
+
+
+@pytest.mark.unchecked
+def test_operators_in_chunks_of_time_keep_their_promises(monkeypatch):
+    def three(batch, time, work, number):
+        return [[np.array([(r, 3 * n, 3 * n + 3, 3 * r + n) for r in range(batch)], np.uintp)] for n in range(3)]
+
+    monkeypatch.setattr(cpu, "split", three)
+    monkeypatch.setattr(linear_cpu, "split", three)
+    case = make_case(1, time=9)
+    arguments = (case.scores, case.values, case.decay, case.padding_mask, case.reset, *case.state)
+    torch.library.opcheck(torch.ops.aaren.attention_scan_cpu, arguments)
+    a, b, h = (torch.rand(2, 9, 3), torch.randn(2, 9, 3), torch.randn(2, 3))
+    arguments = (a.requires_grad_(), b.requires_grad_(), None, torch.rand(2, 9) < 0.2, h.requires_grad_())
     torch.library.opcheck(torch.ops.aaren.linear_scan_cpu, arguments)

@@ -216,6 +216,27 @@ def test_autocast_does_not_reach_the_sums(backend):
     assert torch.equal(outputs, expected)
 
 
+@pytest.mark.parametrize("backend", every(BACKENDS))
+def test_tokens_without_weight_have_finite_gradients(backend):
+    # Where nothing has been seen an output is 0 whatever the sums: no large number may come of it.
+    scores = torch.tensor([[[-math.inf], [-math.inf], [0.0], [1.0]]], requires_grad=True)
+    values = torch.randn(1, 4, 1, 3, requires_grad=True)
+    outputs, _ = attention_scan(scores, values, backend=backend)
+    gradients = torch.autograd.grad(1e4 * outputs.sum(), (scores, values))
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert torch.equal(outputs[:, :2], torch.zeros(1, 2, 1, 3))
+
+
+@pytest.mark.parametrize("backend", every(BACKENDS))
+def test_the_dtype_of_a_decay_is_kept(backend):
+    case = make_case(9, time=50)
+    scores, values = case.scores.detach().float(), case.values.detach().float()
+    state = ScanState(*(x.detach() for x in case.state))
+    _, got = attention_scan(scores, values, state, decay=case.decay.detach(), backend=backend)
+    _, exact = attention_scan(scores.double(), values.double(), state, decay=case.decay.detach(), backend="reference")
+    assert_close(got, exact, rtol=EXACT, atol=EXACT)
+
+
 def test_incoming_state_is_not_changed():
     case = make_case(10)
     before = [x.detach().clone() for x in case.state]
