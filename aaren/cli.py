@@ -310,7 +310,7 @@ class Bench:
     """about how long each race of `scan`, `layer` and `many` takes (at least 3 turns)"""
     widths: tuple[int, ...] = (64, 512)
     """d_model of the blocks of `layer`"""
-    lengths: tuple[int, ...] = (128, 512, 2048, 4096, 8192, 16384)
+    lengths: tuple[int, ...] = (128, 512, 2048, 8192, 16384)
     """tokens of a sequence of `layer` and `memory`"""
     tokens: tuple[int, ...] = (5_000, 50_000)
     """lengths of the streams of `stream`"""

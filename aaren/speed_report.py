@@ -69,7 +69,8 @@ def figures_to_hold(records: Sequence[Record]) -> list[list[str]]:
     peaks = {record["time"]: record["bytes"] for record in of(records, part="memory", name="aaren")}
     if peaks:
         free = {record["time"]: record["bytes"] for record in of(records, part="memory", name="no mixer")}
-        row("peak memory of training against no mixer: worst", 1.2, max(peaks[t] / max(free[t], 1) for t in peaks))
+        worst = max(peaks[t] / max(free[t], 1) for t in peaks)
+        row("peak memory of training against no mixer: worst", 1.2, worst)
     if len(peaks) > 1:
         power = exponent(list(peaks), list(peaks.values()))
         row("peak memory of training ∝ length to the power of", 1.05, power, form="{:.3f}")
