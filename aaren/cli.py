@@ -31,7 +31,7 @@ class Classify:
     out: Path
     """folder for results"""
     layer: str = "aaren"
-    """aaren, aaren_decay, attention, gru or lstm"""
+    """aaren, aaren_decay, attention, gru, lstm, mingru or minlstm"""
     preset: Preset = "small"
     """size and training: small (a minute on one core) or paper (the published sizes)"""
     seed: int = 0
@@ -357,7 +357,8 @@ class Bench:
         write_folder(self.out, {"table.md": tables(results).encode()})
         drawn = pictures(results, self.out)
         for title, rows in (("figures to hold", figures_to_hold(results)), ("streams", exponents(results))):
-            Console().print(rich_table(rows, title))
+            if len(rows) > 1:
+                Console().print(rich_table(rows, title))
         say(f"written to {self.out}: results.jsonl, table.md, {', '.join(drawn)}")
 
 

@@ -66,3 +66,11 @@ def test_code_of_the_readme_runs(capsys):
 def test_readme_holds_the_table_of_the_demo():
     table = (ROOT / "benchmarks" / "results" / "demo" / "table.md").read_text()
     assert table in (ROOT / "README.md").read_text()
+
+
+def test_readme_holds_the_figures_of_the_benchmark():
+    tables = (ROOT / "benchmarks" / "results" / "speed" / "table.md").read_text().split("### ")
+    figures, streams = (table.split("\n\n")[1].strip() for table in tables[1:3])
+    readme = (ROOT / "README.md").read_text()
+    assert figures in readme
+    assert streams in readme
