@@ -198,7 +198,7 @@ def layer_records(seconds: int | float, widths: Sequence[int], lengths: Sequence
 
     A call holds at least 16,384 tokens for narrow blocks and 4,096 for wide ones: shorter sequences come in batches.
     The quick ones race on their own, so that they have many turns. All are in training mode, which without dropout
-    changes nothing but that PyTorch's layer does not take its inference path: that is slower (4 times at 512 tokens).
+    changes nothing but that PyTorch's layer does not take its inference path, which is slower with a mask.
     """
     for width, length in itertools.product(widths, lengths):
         batch = max(1, (16384 if width < 512 else 4096) // length)
