@@ -1,7 +1,5 @@
 """Labelled sequences: checks, the UEA archive's `.ts` files through aeon, batches. Knows no model."""
 
-import difflib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from aaren.data.catalog import is_path, locate_part, near_names
 from aaren.extras import require
 from aaren.shapes import PaddingMask
 
@@ -125,39 +124,19 @@ def load_labelled(data: str | Path, split: str) -> LabelledSequences:
 
     Args:
         data: a name in the UEA or UCR archive, or a folder with one `NAME_TRAIN.ts` and `NAME_TEST.ts`. A name is
-            looked up under `classification/` in the folder $AAREN_DATA, among the sets that ship with aeon, in the
-            user's cache, and downloaded by aeon last.
+            looked up in the order of `aaren.data.catalog.locate` and downloaded last.
         split: "train" or "test".
 
     Raises:
         FileNotFoundError: no such folder, or a set that could not be found or downloaded (names the places looked at).
-        ImportError: aeon is not installed.
+        ImportError: aeon is not installed, or pooch where a set must be downloaded.
         ValueError: an unknown name (before any network access; names near ones), or an unreadable file.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
-    if Path(data).is_dir():
-        return _read(_only_file(Path(data), split))
-    if "/" in str(data) or os.sep in str(data) or Path(data).suffix:
-        raise FileNotFoundError(f"data must be a data set's name or an existing folder of .ts files, got {str(data)!r}")
-    name = str(data)
-    check_name(name)
-    places = [Path(require("aeon.datasets", "tasks").__file__).parent / "data" / name, _cache() / name]
-    if os.environ.get("AAREN_DATA"):
-        places.insert(0, Path(os.environ["AAREN_DATA"]) / "classification" / name)
-    for place in places:
-        file = place / f"{name}_{split.upper()}.ts"
-        if file.is_file():
-            return _read(file)
-    try:
-        _cache().mkdir(parents=True, exist_ok=True)
-        require("aeon.datasets", "tasks").load_classification(name, split=split, extract_path=str(_cache()))
-    except Exception as error:
-        looked = ", ".join(str(place) for place in places)
-        raise FileNotFoundError(
-            f"data set {name!r} must be at hand or downloadable, got none in {looked} and no download ({_first(error)})"
-        ) from None
-    return _read(_cache() / name / f"{name}_{split.upper()}.ts")
+    if not (is_path(data) or Path(data).is_dir()):
+        check_name(str(data))
+    return _read(locate_part(data, split))
 
 
 def load_train_and_test(data: str | Path) -> tuple[LabelledSequences, LabelledSequences]:
@@ -181,21 +160,8 @@ def check_name(name: str) -> None:
     archives = require("aeon.datasets.tsc_datasets", "tasks")
     known = sorted({*archives.multivariate, *archives.univariate})
     if name not in known:
-        lower = {candidate.lower(): candidate for candidate in known}
-        near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3)]
-        hint = f"did you mean {', '.join(near)}?" if near else "see timeseriesclassification.com for names"
+        hint = near_names(name, known) or "see timeseriesclassification.com for names"
         raise ValueError(f"data must be the name of a UEA or UCR data set or a folder, got {name!r}; {hint}")
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "aaren" / "classification"
-
-
-def _only_file(folder: Path, split: str) -> Path:
-    files = sorted(folder.glob(f"*_{split.upper()}.ts"))
-    if len(files) != 1:
-        raise FileNotFoundError(f"{str(folder)!r} must hold one file *_{split.upper()}.ts, got {len(files)}")
-    return files[0]
 
 
 def _read(file: Path) -> LabelledSequences:

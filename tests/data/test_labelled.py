@@ -140,7 +140,7 @@ def test_a_set_that_is_not_at_hand_names_the_places(tmp_path, monkeypatch):
     def offline(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr("aeon.datasets.load_classification", offline)
+    monkeypatch.setattr("aaren.data.catalog.fetch_members", offline)
     with pytest.raises(FileNotFoundError, match="data set 'Heartbeat' must be at hand or downloadable") as error:
         load_labelled("Heartbeat", "train")
     for place in (tmp_path / "data", tmp_path / "cache", Path("Heartbeat")):

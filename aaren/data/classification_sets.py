@@ -1,0 +1,225 @@
+"""The paper's ten sets of the UEA archive, and six stand-ins: a table of facts."""
+
+from aaren.data.sets import NONE_STATED, DataSet
+
+UEA = "Bagnall et al.: The UEA Multivariate Time Series Classification Archive, 2018. arXiv:1811.00075"
+UEA_DOWNLOAD = "https://www.timeseriesclassification.com/aeon-toolkit/{name}.zip"
+STAND_IN = "None of the paper's ten: a stand-in."
+
+
+def _uea(
+    name: str,
+    title: str,
+    split: tuple[int, int],
+    shape: tuple[int, int],
+    classes: int,
+    source: str,
+    *,
+    sha256: tuple[str | None, str | None] = (None, None),
+    stand_in: str | None = None,
+    notes: str = "",
+) -> DataSet:
+    """shape: channels and longest case; source: who collected it; sha256: of the training and the test file."""
+    return DataSet(
+        name,
+        "classification",
+        title,
+        rows=shape[1],
+        channels=shape[0],
+        split=split,
+        licence=NONE_STATED,
+        citation=f"{UEA}; {source}",
+        page=f"https://www.timeseriesclassification.com/description.php?Dataset={name}",
+        files={f"{name}/{name}_TRAIN.ts": sha256[0], f"{name}/{name}_TEST.ts": sha256[1]},
+        download=UEA_DOWNLOAD.format(name=name),
+        classes=classes,
+        stand_in=stand_in,
+        notes=notes,
+    )
+
+
+CLASSIFICATION = (
+    _uea(
+        "EthanolConcentration",
+        "spectra of spirits: which concentration of ethanol",
+        (261, 263),
+        (3, 1751),
+        4,
+        "Large et al.: Detecting Forged Alcohol Non-invasively through Vibrational Spectroscopy. PAKDD 2018",
+        stand_in="StandWalkJump",
+    ),
+    _uea(
+        "FaceDetection",
+        "magnetoencephalogram: a face or a scrambled picture",
+        (5890, 3524),
+        (144, 62),
+        2,
+        "DecMeg2014, Decoding the Human Brain. Kaggle 2014",
+        stand_in="FingerMovements",
+    ),
+    _uea(
+        "Handwriting",
+        "motion of a smart watch: letter written",
+        (150, 850),
+        (3, 152),
+        26,
+        "Shokoohi-Yekta et al.: Generalizing DTW to the Multi-dimensional Case. DMKD 31, 2017",
+        sha256=(
+            "c187e2288bd7f0667ab7453de436feeadb5dd417c5778a6c62b71852b50736cc",
+            "156ee781ad41d58b4e5d48a907aef956f5a3756e1ab2d796c785db1a47863524",
+        ),
+    ),
+    _uea(
+        "Heartbeat",
+        "spectrogram of a heart's sound: normal or not",
+        (204, 205),
+        (61, 405),
+        2,
+        "Liu et al.: An Open Access Database for the Evaluation of Heart Sound Algorithms. Physiol. Meas. 37, 2016",
+        stand_in="SelfRegulationSCP1",
+    ),
+    _uea(
+        "JapaneseVowels",
+        "speaker of an utterance",
+        (270, 370),
+        (12, 29),
+        9,
+        "Kudo, Toyama, Shimbo: Multidimensional Curve Classification Using Passing-through Regions. PRL 20, 1999",
+        sha256=(
+            "72736f735163ce25d1dab5566a1115254601642db12c3b72b3ca5f49aafc95be",
+            "41760aefffc8e4dd221ae33954ddbab2df8c15fd66ca0efe08b744e962311ac2",
+        ),
+        notes="Lengths 7 to 29. Ships with aeon.",
+    ),
+    _uea(
+        "PEMS-SF",
+        "a day's occupancy of motorway lanes: day of the week",
+        (267, 173),
+        (963, 144),
+        7,
+        "Cuturi: Fast Global Alignment Kernels. ICML 2011",
+        stand_in="ArticularyWordRecognition",
+    ),
+    _uea(
+        "SelfRegulationSCP1",
+        "electroencephalogram: cursor moved up or down, healthy subject",
+        (268, 293),
+        (6, 896),
+        2,
+        "Birbaumer et al.: A Spelling Device for the Paralysed. Nature 398, 1999",
+        sha256=(
+            "5751db60520863156e94c2467ded7aee3a1baa62a4984859820a90f621d69b6a",
+            "fb5ae89138698df2c1cf7cb7545d588791680404ca9dc161695903c08c887b64",
+        ),
+        notes="The copy with this checksum was written from float32 on a grid of 0.01.",
+    ),
+    _uea(
+        "SelfRegulationSCP2",
+        "electroencephalogram: cursor moved up or down, paralysed subject",
+        (200, 180),
+        (7, 1152),
+        2,
+        "Birbaumer et al.: A Spelling Device for the Paralysed. Nature 398, 1999",
+        stand_in="SelfRegulationSCP1",
+    ),
+    _uea(
+        "SpokenArabicDigits",
+        "digit spoken",
+        (6599, 2199),
+        (13, 93),
+        10,
+        "Hammami, Bedda: Improved Tree Model for Arabic Speech Recognition. ICCSIT 2010",
+        stand_in="JapaneseVowels",
+        notes="Lengths 4 to 93.",
+    ),
+    _uea(
+        "UWaveGestureLibrary",
+        "acceleration of a hand: which of eight gestures",
+        (120, 320),
+        (3, 315),
+        8,
+        "Liu et al.: uWave: Accelerometer-based Personalized Gesture Recognition. PerCom 2009",
+        sha256=(
+            "cb7cd8cb995775d30dacbfd5c2a9cb3a80dfbd186fd444294bae70c9162dead1",
+            "517dbc817c3f181c64727a84ee8bd0cedd3554346042898b9107010b690c331a",
+        ),
+    ),
+    _uea(
+        "ArticularyWordRecognition",
+        "motion of tongue and lips: word spoken",
+        (275, 300),
+        (9, 144),
+        25,
+        "Wang, Balasubramanian et al.: Word Recognition from Continuous Articulatory Movement Time-series Data. 2013",
+        sha256=(
+            "40c54640f20aa094115a47ad1f4745f5adcc08a65085659a4a042aee1c32a6d5",
+            "b4431c96e04310c55b8f50b6f93b0e20cfa019a2d25ab2a5c844e5e0b1375995",
+        ),
+        notes=STAND_IN,
+    ),
+    _uea(
+        "BasicMotions",
+        "motion of a smart watch: what its wearer does",
+        (40, 40),
+        (6, 100),
+        4,
+        "students of the University of East Anglia, 2016",
+        sha256=(
+            "3dcb66b389ba93ed2de7879bceb27548e0ea7a5ffb59888d0db36b59af2a0e28",
+            "ea93ab9f58faa6869c18bbe16a6dca0b02f174aa676af7568788a1a2a8e7e8da",
+        ),
+        notes=STAND_IN,
+    ),
+    _uea(
+        "FingerMovements",
+        "electroencephalogram: left or right key to be pressed",
+        (316, 100),
+        (28, 50),
+        2,
+        "Blankertz, Curio, Müller: Classifying Single Trial EEG. NIPS 14, 2002",
+        sha256=(
+            "947608221dbeea7c260a18c9c0b3d53bd8708d3d56886b40504d489355cd1f45",
+            "1314ea4caaa744eda77a1f5f13e0390cfec4d950da78f58b140580fa7d0518ef",
+        ),
+        notes=STAND_IN,
+    ),
+    _uea(
+        "Libras",
+        "path of a hand: sign of Brazilian sign language",
+        (180, 180),
+        (2, 45),
+        15,
+        "Dias et al.: Hand Movement Recognition for Brazilian Sign Language. IJCNN 2009",
+        sha256=(
+            "e3e50019f02dccb95b930df592b36d388a3a1b5f7a222c1e8ec2bb3137ed102a",
+            "1aec3b3737c3bdaf82cbc25e715f4a5beb25f11fac092337c2bdc0f866934788",
+        ),
+        notes=STAND_IN,
+    ),
+    _uea(
+        "PenDigits",
+        "path of a pen: digit written",
+        (7494, 3498),
+        (2, 8),
+        10,
+        "Alimoglu, Alpaydin: Combining Multiple Representations for Pen-based Digit Recognition. ICDAR 1997",
+        sha256=(
+            "4d24d1f0d4f477cfc3efeaa1aebacba53c8c145d99b7fa37b962139958c1f4af",
+            "ddd62484a72ebf058f8f0e0390ba3cdff174faa71397ff5336b2d4119ee76f6c",
+        ),
+        notes=STAND_IN,
+    ),
+    _uea(
+        "StandWalkJump",
+        "electrocardiogram's spectrum: standing, walking or jumping",
+        (12, 15),
+        (4, 2500),
+        3,
+        "Behravan et al.: Rate-adaptive Compressed-sensing and Sparsity Variance of Biomedical Signals. BSN 2015",
+        sha256=(
+            "8c8c6ed5178ea28781f6e06f5bd5e4c032f1600570343f7f7ca596c936497237",
+            "2309512e424c608393a1af7296fb8b53780b54699f5146283a19411bc3419959",
+        ),
+        notes=STAND_IN,
+    ),
+)

@@ -1,0 +1,45 @@
+"""What is known of a data set."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A public data set: what it is, whose it is, where it is had, how the published numbers divide it."""
+
+    name: str
+    task: Literal["forecasting", "classification"]
+    title: str
+    rows: int
+    """time steps: of the series (forecasting), of the longest case (classification)"""
+    channels: int
+    split: tuple[int | float, ...]
+    """Forecasting: training, validation, test, from the first row on; whole numbers are rows (what is left over is
+    unused), fractions are of all rows (training and test rounded down, validation is the rest). Classification: cases
+    of the training and of the test part."""
+    licence: str
+    """"none stated" where its publisher states none"""
+    citation: str
+    page: str
+    """address to read"""
+    files: dict[str, str | None]
+    """Names below the folder of the task, each with the SHA-256 of the copy that this library is tested with; None
+    where no copy was at hand. Forecasting: any one of them will do; classification: both are needed."""
+    download: str | None
+    """address of one file (forecasting), or of an archive with both files (classification)"""
+    download_sha256: str | None = None
+    """of what `download` serves; None where nobody here could compute it, so that a download is not verified"""
+    step: str | None = None
+    """sampling interval of a series, as pandas writes it"""
+    classes: int | None = None
+    start: str | None = None
+    """date of the first row for files without dates; the benchmarks' convention"""
+    sentinel: float | None = None
+    """number that stands for a missing value"""
+    stand_in: str | None = None
+    """a set like it that may be at hand; numbers on the two are not comparable"""
+    notes: str = ""
+
+
+NONE_STATED = "none stated"
