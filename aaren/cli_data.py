@@ -1,0 +1,108 @@
+"""The command `aaren data`: what data sets there are, everything about one, and downloads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from aaren.data.sets import DataSet
+
+
+@dataclass(frozen=True)
+class Data:
+    """List the data sets that are known by name, show all about some, or get them.
+
+    `list` prints a table; `show` prints source, licence, citation and split, and whether the files at hand are the ones
+    this library is tested with; `get` downloads what is not at hand into the user's cache. Sets are looked for in the
+    folder $AAREN_DATA, among those that ship with aeon, and in the cache.
+
+    Example: aaren data get ETTh1 JapaneseVowels
+    """
+
+    action: tyro.conf.Positional[Literal["list", "show", "get"]]
+    """what to do"""
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """names of data sets, for show and get"""
+
+    def run(self) -> None:
+        from aaren.data.catalog import CATALOG, at_hand, find, locate
+
+        if (self.action == "list") != (not self.names):
+            form = "empty" if self.action == "list" else "given"
+            raise ValueError(f"names must be {form} for {self.action!r}, got {', '.join(self.names) or 'none'}")
+        sets = [find(name) for name in self.names]  # all of them before the first download
+        if self.action == "list":
+            _print_table(list(CATALOG.values()))
+        elif self.action == "show":
+            print("\n\n".join(_description(data_set) for data_set in sets))
+        else:
+            for data_set in sets:
+                if files := at_hand(data_set):
+                    print(f"{data_set.name}: at hand already, {files[0].parent}")
+                    continue
+                splits = ("train", "test") if data_set.task == "classification" else (None,)
+                for split in splits:
+                    files.append(locate(data_set.name, split))
+                print(f"{data_set.name}: got into {files[-1].parent}")
+
+
+def _print_table(sets: "list[DataSet]") -> None:
+    from rich.console import Console
+
+    from aaren.data.catalog import at_hand
+    from aaren.report import rich_table
+
+    rows = [["name", "task", "rows × channels", "split", "licence", "at hand"]]
+    for data_set in sets:
+        files = at_hand(data_set)
+        size = f"{data_set.rows:,} × {data_set.channels}"
+        where = str(files[0].parent) if files else "no"
+        rows.append([data_set.name, data_set.task, size, _split(data_set), data_set.licence, where])
+    Console().print(rich_table(rows, f"{len(sets)} data sets"))
+
+
+def _split(data_set: "DataSet") -> str:
+    if isinstance(data_set.split[0], float):
+        return " / ".join(f"{share:.0%}" for share in data_set.split)
+    return " / ".join(f"{number:,}" for number in data_set.split)
+
+
+def _description(data_set: "DataSet") -> str:
+    from aaren.data.catalog import at_hand, folders
+
+    parts = "training / validation / test rows" if data_set.task == "forecasting" else "training / test cases"
+    lines = {
+        "size": f"{data_set.rows:,} rows × {data_set.channels} channels",
+        "step": data_set.step,
+        "classes": data_set.classes,
+        "split": f"{_split(data_set)} {parts}",
+        "licence": data_set.licence,
+        "citation": data_set.citation,
+        "source": data_set.page,
+        "download": data_set.download or "at no address of its own",
+        "its SHA-256": data_set.download_sha256 or "not known: a download could not be verified",
+        "notes": data_set.notes,
+        "stand-in": data_set.stand_in,
+    }
+    text = [f"{data_set.name}: {data_set.title} ({data_set.task})"]
+    text += [f"  {name:<11} {value}" for name, value in lines.items() if value]
+    for file in at_hand(data_set):
+        text += [f"  {'at hand':<11} {file}", f"  {'':<11} {_compare(data_set, file)}"]
+    if not at_hand(data_set):
+        text.append(f"  {'at hand':<11} no; looked in {', '.join(map(str, folders(data_set.task)))}")
+    return "\n".join(text)
+
+
+def _compare(data_set: "DataSet", file: Path) -> str:
+    """What the checksum of a file at hand says."""
+    import hashlib
+
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    known = next(sha256 for name, sha256 in data_set.files.items() if name.endswith(file.name))
+    if known is None:
+        return f"SHA-256 {digest}; none is known to compare it with"
+    same = "the copy this library is tested with" if digest == known else f"not the tested copy, which has {known}"
+    return f"SHA-256 {digest}: {same}"
