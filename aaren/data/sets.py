@@ -29,7 +29,8 @@ class DataSet:
     download: str | None
     """address of one file (forecasting), or of an archive with both files (classification)"""
     download_sha256: str | None = None
-    """of what `download` serves; None where nobody here could compute it, so that a download is not verified"""
+    """Of what `download` serves, computed from a copy at hand that public records call the same file, byte for byte.
+    None where there was no such copy: then a download cannot be verified."""
     step: str | None = None
     """sampling interval of a series, as pandas writes it"""
     classes: int | None = None
