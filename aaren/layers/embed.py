@@ -7,6 +7,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from aaren.layers.protocol import accept, check_rows
+from aaren.ops.lags import tokens_since
 from aaren.shapes import PaddingMask, Reset, Tokens
 
 
@@ -48,13 +49,8 @@ class Positions(nn.Module):
         if state is None:
             state = self.initial_state(x.shape[0], x.device)
         check_rows(state, x.shape[0])
-        live = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if padding_mask is None else ~padding_mask
-        seen = state[:, None] + live.cumsum(dim=1)  # this token included
-        if reset is not None:
-            # Count from the latest reset: `seen` only grows, so the latest is the largest.
-            before = torch.where(reset & live, seen - 1, 0)
-            seen = seen - before.cummax(dim=1).values
+        seen, total = tokens_since(state, x, padding_mask, reset)
         position = (seen - 1).clamp(min=0)  # a masked first token stands before position 0
         phase = 2 * math.pi * (position[..., None] % self.periods) / self.periods
         waves = torch.stack([phase.sin(), phase.cos()], dim=-1).flatten(-2)[..., : self.d_model]
-        return x + waves.to(x.dtype), seen[:, -1]
+        return x + waves.to(x.dtype), total

@@ -1,0 +1,168 @@
+"""Forecasts of the next rows of a multivariate series, after every row of it."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from aaren.layers.protocol import LayerFactory, State, accept, accept_elapsed
+from aaren.models.encoder import Encoder
+from aaren.models.statistics import RunningStatistics, Statistics, WindowStatistics
+from aaren.ops.lags import lags, no_lags
+from aaren.ops.linear_scan import linear_scan
+from aaren.shapes import Elapsed, PaddingMask, Reset, Tokens
+
+
+class SequenceForecaster(nn.Module):
+    """The next `horizon` rows, given all rows so far. Follows the contract: a row in, its forecast out.
+
+    A row of x is, one after the other: the values of the `channels` series, as many flags (1 = observed, 0 = missing,
+    then the value does not count), `covariates` numbers known at the row, and `horizon · future` numbers known of the
+    rows to come (a holiday, a price), the next row first. A forecast is `horizon · channels · (1 + quantiles)` numbers,
+    see `unflatten`.
+
+    Values are standardised by the training part, missing ones replaced by the last observed one, and normalised by
+    level and scale of the prefix (`statistics`). The forecast is a linear map of each channel's last `window` rows,
+    the same for all channels, plus what the encoder adds, whose tokens see all channels' last `patch` rows.
+
+    Args:
+        channels, covariates, horizon, future: numbers as above.
+        quantiles: how many quantiles are forecast beside the mean.
+        statistics: "running" (causal, part of the state; half-life `window` rows) or "window" (of the whole call: then
+            this is no causal function and belongs into `Windowed`).
+        window: rows that the linear map reads.
+        patch: rows that a token reads, at most `window`.
+        d_model, nhead, dim_feedforward, num_layers, layer, dropout: see `Encoder`.
+
+    There are no positions: layers tell order by the patches and by what they forget, so nothing breaks beyond the
+    trained length.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        horizon: int,
+        *,
+        covariates: int = 0,
+        future: int = 0,
+        quantiles: int = 0,
+        statistics: str = "running",
+        window: int = 96,
+        patch: int = 24,
+        layer: str | LayerFactory = "aaren",
+        **encoder: Any,
+    ):
+        super().__init__()
+        self.channels, self.horizon, self.covariates, self.future = channels, horizon, covariates, future
+        self.quantiles, self.window, self.patch = quantiles, window, min(patch, window)
+        width = encoder.setdefault("d_model", 64)
+        options = {"nhead": 4, "dim_feedforward": 2 * width, "num_layers": 2, "dropout": 0.1} | encoder
+        self.statistics: Statistics = (
+            RunningStatistics(channels, float(window)) if statistics == "running" else WindowStatistics()
+        )
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("scale", torch.ones(channels))
+        self.embed = nn.Linear(channels * (self.patch + 1) + covariates, width)
+        self.dropout = nn.Dropout(options["dropout"])
+        self.encoder = Encoder(layer=layer, **options)
+        self.d_model = width
+        self.linear = nn.Linear(window, horizon)
+        self.head = nn.Linear(width, horizon * channels * (1 + quantiles))
+        # At first the forecast is the mean of the window and the encoder is silent.
+        nn.init.constant_(self.linear.weight, 1 / window)
+        for silent in (self.linear.bias, self.head.weight, self.head.bias):
+            nn.init.zeros_(silent)
+        if future:
+            self.future_embed = nn.Linear(future, FUTURE_RANK)
+            self.future_head = nn.Linear(width, FUTURE_RANK * channels * (1 + quantiles))
+            nn.init.zeros_(self.future_head.weight)
+            nn.init.zeros_(self.future_head.bias)
+        self.constant_state, self.compilable = self.encoder.constant_state, self.encoder.compilable
+        self.uses_elapsed = True  # by the running statistics, whatever the layer
+
+    @property
+    def inputs(self) -> int:
+        """Numbers in a row of x."""
+        return 2 * self.channels + self.covariates + self.horizon * self.future
+
+    def standardise(self, mean: Float[Tensor, "C"], scale: Float[Tensor, "C"]) -> None:
+        """Sets what values are centred by and divided by: statistics of the training part."""
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+
+    def unflatten(self, forecast: Float[Tensor, "... K"]) -> Float[Tensor, "... H C Q"]:
+        """A forecast as (horizon, channels, 1 + quantiles), the mean first."""
+        return forecast.unflatten(-1, (self.horizon, self.channels, 1 + self.quantiles))
+
+    def initial_state(
+        self, batch_size: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> dict[str, State]:
+        weight = self.head.weight
+        device = device or weight.device
+        sums = dtype or torch.promote_types(weight.dtype, torch.float32)
+        return {
+            "last": torch.zeros(batch_size, self.channels, device=device, dtype=sums),
+            "statistics": self.statistics.initial_state(batch_size, device, dtype),
+            "window": no_lags(batch_size, self.window, self.channels, device, weight.dtype),
+            "encoder": self.encoder.initial_state(batch_size, device, dtype),
+        }
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T I"],
+        state: dict[str, Any] | None = None,
+        *,
+        padding_mask: PaddingMask | None = None,
+        reset: Reset | None = None,
+        elapsed: Elapsed | None = None,
+        at: Int[Tensor, "B P"] | None = None,
+    ) -> tuple[Float[Tensor, "B P K"], dict[str, State]]:
+        """The call of the contract; `at` names the rows after which forecasts are wanted, if not after all."""
+        x = accept(x, self.inputs, padding_mask, reset, self.head.weight)
+        if state is None:
+            state = self.initial_state(x.shape[0], x.device)
+        elapsed = accept_elapsed(elapsed, x, padding_mask)
+        flags: Any = {"padding_mask": padding_mask, "reset": reset}
+        sizes = (self.channels, self.channels, self.covariates, self.horizon * self.future)
+        values, observed, covariates, future = x.split(sizes, dim=-1)
+        observed = (observed > 0.5).to(x.dtype)
+
+        values, last = linear_scan(1 - observed, observed * (values - self.mean) / self.scale, state["last"], **flags)
+        level, scale, statistics = self.statistics(values, observed, state["statistics"], elapsed=elapsed, **flags)
+        normal = (values - level) / scale
+        windows, _, window = lags(normal, state["window"], **flags)
+        patches = windows[..., -self.patch :].flatten(-2)
+        h = self.embed(torch.cat([patches, 1 - observed, covariates], dim=-1))
+        h, encoder = self.encoder(self.dropout(h), state["encoder"], elapsed=elapsed, **flags)
+        state = {"last": last, "statistics": statistics, "window": window, "encoder": encoder}
+
+        if at is not None:
+            h, windows, level, scale, future = (_rows(tensor, at) for tensor in (h, windows, level, scale, future))
+        return self._forecast(h, windows, level, scale, future), state
+
+    def _forecast(
+        self, h: Tokens, windows: Float[Tensor, "B P C K"], level: Tokens, scale: Tokens, future: Tokens
+    ) -> Float[Tensor, "B P K"]:
+        y = self.unflatten(self.head(h))
+        if self.future:
+            basis = torch.tanh(self.future_embed(future.unflatten(-1, (self.horizon, self.future))))
+            weights = self.future_head(h).unflatten(-1, (FUTURE_RANK, self.channels, 1 + self.quantiles))
+            y = y + torch.einsum("bphr,bprcq->bphcq", basis, weights)
+        y = y + self.linear(windows).transpose(-1, -2)[..., None]
+        y = y * scale[..., None, :, None] + level[..., None, :, None]
+        if self.quantiles:  # quantiles that cross are put in order (Chernozhukov et al. 2010)
+            y = torch.cat([y[..., :1], y[..., 1:].sort(dim=-1).values], dim=-1)
+        return (y * self.scale[:, None] + self.mean[:, None]).flatten(-3)
+
+
+FUTURE_RANK = 16
+"""Functions of the future covariates whose weights the encoder sets."""
+
+
+def _rows(tensor: Tensor, at: Int[Tensor, "B P"]) -> Tensor:
+    """The rows of (batch, time, ...) at the given times of each."""
+    return tensor[torch.arange(at.shape[0], device=at.device)[:, None], at]
