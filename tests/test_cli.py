@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from synthetic import waves, write_ts
 
-from aaren.cli import Classify, main
+from aaren.cli import main
+from aaren.cli.classify import Classify
 from aaren.tasks.classify import Classifier
 
 WIDE = os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
