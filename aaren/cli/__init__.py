@@ -7,14 +7,24 @@ import tyro
 
 from aaren.cli.bench import Bench
 from aaren.cli.classify import Classify
-from aaren.cli.compare import Compare
+from aaren.cli.compare_classify import CompareClassify
+from aaren.cli.report import Report
 from aaren.cli.stream import Stream
-from aaren.extras import missing
+from aaren.errors import EXPECTED, one_line
 
+COMPARE = """Train several layers with the same recipe and tabulate them.
+
+Example: aaren compare classify --data JapaneseVowels --layers aaren attention gru --seeds 3"""
+
+Compare = (
+    Annotated[CompareClassify, tyro.conf.subcommand("classify")]
+    | Annotated[None, tyro.conf.Suppress]  # a second kind of command, as tyro needs where there is only one task yet
+)
 Command = (
     Annotated[Classify, tyro.conf.subcommand("classify")]
-    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Compare, tyro.conf.subcommand("compare", description=COMPARE)]
     | Annotated[Stream, tyro.conf.subcommand("stream")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
 )
 
@@ -35,14 +45,6 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(130) from None
     except BrokenPipeError:
         sys.stderr.close()  # whoever read the answers has left: nothing to say
-    except (ValueError, FloatingPointError, OSError, ImportError) as error:
-        if isinstance(error, ModuleNotFoundError):
-            error = missing(error, "tasks")
-        print(f"aaren: error: {_one_line(error)}", file=sys.stderr)
+    except EXPECTED as error:
+        print(f"aaren: error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return " ".join(str(error).split())

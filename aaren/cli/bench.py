@@ -50,8 +50,8 @@ class Bench:
         from rich.console import Console
 
         from aaren import speed
-        from aaren.bench import environment, write_json_lines
-        from aaren.files import write_folder
+        from aaren.bench import environment
+        from aaren.files import read_json_lines, write_folder, write_json_lines
         from aaren.report import rich_table
         from aaren.speed_report import exponents, figures_to_hold, pictures, tables
 
@@ -72,7 +72,7 @@ class Bench:
         }
         say = partial(Console(stderr=True, highlight=False).print, soft_wrap=True)
         file = self.out / "results.jsonl"
-        kept = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        kept = read_json_lines(file) if file.exists() else []
         results = [record for record in kept if record["part"] not in self.parts]
         for part in self.parts:
             for record in measures[part]():

@@ -1,13 +1,22 @@
 """`aaren classify`: train and measure one classifier."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
+from aaren.comparison import Comparison, Metric
 from aaren.files import check_writable
 
 Preset = Literal["small", "paper"]
+
+CLASSIFY = Comparison(
+    task="classify",
+    rows=("data",),
+    column="layer",
+    metrics=(Metric("accuracy", "test accuracy", higher_is_better=True, averaged=True),),
+)
+"""How results of `Classify` are read."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,15 @@ class Classify:
     updates: int | None = None
     """most updates of the weights; by default the preset's"""
 
-    def run(self) -> None:
-        from aaren.bench import Cost, environment
+    modules: ClassVar[tuple[str, ...]] = ("aaren.tasks.classify", "aeon.datasets.tsc_datasets", "sklearn.metrics")
+    """what `run` imports and takes long to"""
+
+    def run(self, progress: bool = True) -> None:
+        """Trains, measures, writes; `progress` shows a bar meanwhile."""
+        import numpy as np
+        import torch
+
+        from aaren.bench import Cost, environment, stream_cost
         from aaren.data.labelled import load_train_and_test
         from aaren.files import write_folder
         from aaren.layers.table import find_layer
@@ -49,7 +65,7 @@ class Classify:
         arguments: dict[str, Any] = dict(PRESETS[self.preset])
         if self.updates is not None:
             arguments["recipe"] = replace(arguments["recipe"], updates=self.updates)
-        classifier = Classifier(self.layer, seed=self.seed, checkpoint=checkpoint, progress=True, **arguments)
+        classifier = Classifier(self.layer, seed=self.seed, checkpoint=checkpoint, progress=progress, **arguments)
         # A first update in every process loads libraries and kernels: no cost of this model.
         brief: dict[str, Any] = arguments | {"recipe": Recipe(updates=1)}
         Classifier(self.layer, **brief).fit(train.cases, train.labels)
@@ -57,6 +73,7 @@ class Classify:
             classifier.fit(train.cases, train.labels)
         accuracy = float(classifier.score(test.cases, test.labels))
         classifier.save(self.out / "model")
+        samples = torch.from_numpy(np.concatenate(test.cases, axis=1).T)
         result = self.settings() | {
             "accuracy": accuracy,
             "validation_accuracy": classifier.validation_accuracy_,
@@ -65,6 +82,7 @@ class Classify:
             "best_update": classifier.training_.best_update,
             "train_seconds": classifier.training_.seconds,
             "peak_memory_bytes": cost.peak_bytes,
+            **stream_cost(classifier.stream(), samples),
             **environment(),
         }
         write_folder(self.out, {"result.json": json.dumps(result, indent=2).encode()})
@@ -85,11 +103,6 @@ class Classify:
             raise ValueError(
                 f"out must be a new folder or one of the same settings, got results with {other} in {str(self.out)!r}"
             )
-
-    def arguments(self) -> list[str]:
-        """This command as typed."""
-        given = {name: str(value) for name, value in asdict(self).items() if value is not None}
-        return ["classify", *(word for name, value in given.items() for word in (f"--{name}", value))]
 
     def settings(self) -> dict[str, Any]:
         """What a result must agree with to be this command's."""

@@ -1,89 +1,83 @@
-"""`aaren compare`: layers side by side."""
+"""What every `aaren compare TASK` has in common: how its cells are run, and the report at the end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import tyro
-
-from aaren.cli.classify import Classify, Preset
+from aaren.comparison import Comparison
 from aaren.files import check_writable
+
+if TYPE_CHECKING:
+    from aaren.cells import Cell
+    from aaren.report import Section
 
 
 @dataclass(frozen=True)
-class Compare:
-    """Train several layers with the same recipe and print one table.
+class Running:
+    """How the cells of a comparison are run."""
 
-    A cell is a layer and a seed; each runs in a process of its own, and finished cells are not run again. Then one
-    model of each layer streams TOKENS samples. Writes OUT/results.jsonl, OUT/table.md and OUT/streaming.png (state
-    memory and cumulative time against tokens).
+    jobs: int = 1
+    """cells that run at a time; with several, each has one thread"""
+    shard: str = "1/1"
+    """i/n: run only the i-th of n parts of the cells, and write results-i-of-n.jsonl; `aaren report` joins them"""
+    reuse: Literal["same", "any"] = "same"
+    """finished cells that are not run again: those made by the same commit of this library, or by any"""
 
-    Example: aaren compare classify --data JapaneseVowels --layers aaren attention gru --seeds 3
-    """
+    def run(self, cells: "Sequence[Cell]", comparison: Comparison, out: Path, *, more: "Sequence[Cell]" = ()) -> None:
+        """Runs cells and reports on all of them that have a result, those of other shards in `out` too.
 
-    task: tyro.conf.Positional[Literal["classify"]]
-    """what the layers are compared at"""
-    data: str
-    """name in the UEA or UCR archive, or a folder with one *_TRAIN.ts and one *_TEST.ts"""
-    layers: tuple[str, ...] = ("aaren", "attention", "gru")
-    """layers to compare"""
-    seeds: int = 3
-    """runs of each layer, with seeds 0, 1, ..."""
-    preset: Preset = "small"
-    """size and training, the same for every layer"""
-    updates: int | None = None
-    """most updates of the weights; by default the preset's"""
-    tokens: int = 10_000
-    """samples streamed through a model of each layer"""
-    out: Path | None = None
-    """folder for results; by default results/compare-TASK-DATA"""
+        Args:
+            cells: those of the comparison.
+            comparison: how results are read.
+            out: folder for results.
+            more: run after them, one at a time, but not in shards: long streams of their models.
 
-    def run(self) -> None:
+        Raises:
+            ChildProcessError: cells failed; the others have been run and reported.
+            ValueError: bad options.
+        """
         from rich.console import Console
 
-        from aaren.bench import MARKS, environment, measure_stream, run_cells, write_json_lines
-        from aaren.data.labelled import load_train_and_test
-        from aaren.files import write_folder
-        from aaren.layers.table import find_layer
-        from aaren.report import comparison_rows, markdown_table, rich_table, streaming_figure
-        from aaren.tasks.classify import Classifier
+        from aaren.cells import results_of, run_cells
+        from aaren.report import write_report
 
-        for layer in self.layers:
-            find_layer(layer)
-        for name, number in (("seeds", self.seeds), ("layers", len(self.layers)), ("tokens", self.tokens)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
-        out = self.out or Path("results") / f"compare-{self.task}-{Path(self.data).name}"
-        _, test = load_train_and_test(self.data)
+        shard = _parts(self.shard)
+        if shard != (1, 1):
+            more = ()
+        folders = [cell.out for cell in (*cells, *more)]
+        if twice := next((folder for folder in folders if folders.count(folder) > 1), None):
+            raise ValueError(f"data sets must differ in name, got two cells for the folder {str(twice)!r}")
         check_writable(out)
+        say = partial(Console(stderr=True, highlight=False).print, soft_wrap=True, markup=False)
+        failures: list[ChildProcessError] = []
+        for some, jobs in ((cells, self.jobs), (more, 1)):
+            try:
+                if some:
+                    run_cells(some, out, say, jobs=jobs, shard=shard, reuse=self.reuse)
+            except ChildProcessError as error:
+                failures.append(error)
+        if results := results_of([*cells, *more], out):
+            show(write_report(results, [comparison], out))
+            say(f"written to {out}: results, table.md and pictures")
+        if failures:
+            raise ChildProcessError("; ".join(map(str, failures)))
 
-        say = partial(Console(stderr=True, highlight=False).print, soft_wrap=True)
-        cells = [
-            Classify(self.data, out / "cells" / f"{layer}-{seed}", layer, self.preset, seed, self.updates)
-            for seed in range(self.seeds)
-            for layer in dict.fromkeys(self.layers)
-        ]
-        results = []
-        for result in run_cells([(cell.arguments(), cell.settings(), cell.out) for cell in cells], say):
-            results.append(result)
-            write_json_lines(out / "results.jsonl", results)
 
-        import numpy as np
-        import torch
+def show(sections: "Sequence[Section]") -> None:
+    """Prints tables on the terminal."""
+    from rich.console import Console
 
-        samples = torch.from_numpy(np.concatenate(test.cases, axis=1).T)
-        streams = []
-        for layer in dict.fromkeys(self.layers):
-            say(f"streaming {self.tokens:,} samples through {layer}")
-            stream = Classifier.load(out / "cells" / f"{layer}-0" / "model").stream()
-            readings = measure_stream(stream, samples, self.tokens)
-            streams.append({"task": "stream", "data": self.data, "layer": layer, "readings": readings, **environment()})
-        write_json_lines(out / "results.jsonl", results + streams)
+    from aaren.report import rich_table
 
-        rows = comparison_rows(results, streams, [mark for mark in MARKS if mark <= self.tokens])
-        write_folder(out, {"table.md": markdown_table(rows).encode()})
-        title = f"{self.data}, preset {self.preset}, {self.seeds} seeds: mean ± std"
-        streaming_figure(streams, out / "streaming.png", f"streaming a {self.data} model, preset {self.preset}")
-        Console().print(rich_table(rows, title))
-        say(f"written: {out / 'results.jsonl'}, {out / 'table.md'}, {out / 'streaming.png'}")
+    console = Console()
+    for section in sections:
+        console.print(rich_table(section.rows, section.title, section.note))
+
+
+def _parts(shard: str) -> tuple[int, int]:
+    part, _, parts = shard.partition("/")
+    if not (part.isdecimal() and parts.isdecimal()):
+        raise ValueError(f"shard must be i/n with i from 1 to n, got {shard!r}")
+    return int(part), int(parts)

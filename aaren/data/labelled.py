@@ -136,12 +136,10 @@ def load_labelled(data: str | Path, split: str) -> LabelledSequences:
     """
     if split not in ("train", "test"):
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    check_data(data)
     if Path(data).is_dir():
         return _read(_only_file(Path(data), split))
-    if "/" in str(data) or os.sep in str(data) or Path(data).suffix:
-        raise FileNotFoundError(f"data must be a data set's name or an existing folder of .ts files, got {str(data)!r}")
     name = str(data)
-    check_name(name)
     places = [Path(require("aeon.datasets", "tasks").__file__).parent / "data" / name, _cache() / name]
     if os.environ.get("AAREN_DATA"):
         places.insert(0, Path(os.environ["AAREN_DATA"]) / "classification" / name)
@@ -176,8 +174,14 @@ def load_train_and_test(data: str | Path) -> tuple[LabelledSequences, LabelledSe
     return train, test
 
 
-def check_name(name: str) -> None:
-    """Raises ValueError on a name that is in neither archive, with names near it."""
+def check_data(data: str | Path) -> None:
+    """Raises FileNotFoundError on a folder that is not there, ValueError on a name that is in neither archive, with
+    names near it. Reads nothing."""
+    name = str(data)
+    if Path(data).is_dir():
+        return
+    if "/" in name or os.sep in name or Path(data).suffix:
+        raise FileNotFoundError(f"data must be a data set's name or an existing folder of .ts files, got {name!r}")
     archives = require("aeon.datasets.tsc_datasets", "tasks")
     known = sorted({*archives.multivariate, *archives.univariate})
     if name not in known:
