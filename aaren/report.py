@@ -138,12 +138,13 @@ def metric_section(grid: Grid, metric: Metric) -> Section:
 
 
 def cost_section(grid: Grid) -> Section:
-    """What each column cost: the median over its cells, with the range."""
-    rows = [[grid.comparison.column, *(title for title, _ in COSTS.values())]]
+    """What each column cost: the median over its cells, with the range; without what no result tells."""
+    costs = {name: how for name, how in COSTS.items() if any(record.get(name) is not None for record in grid.records)}
+    rows = [[grid.comparison.column, *(title for title, _ in costs.values())]]
     for column in grid.columns:
         mine = [record for record in grid.records if str(record[grid.comparison.column]) == column]
         row = [column]
-        for name, (_, write) in COSTS.items():
+        for name, (_, write) in costs.items():
             values = [record[name] for record in mine if record.get(name) is not None]
             middle = median(values) if values else 0
             low, high = (write(value) for value in (min(values), max(values))) if values else ("–", "–")

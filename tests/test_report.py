@@ -68,7 +68,8 @@ def test_costs_are_medians_with_their_range(tmp_path):
     cost = write_report(RECORDS, [TOY], tmp_path)[-1]
     rows = {row[0]: row[1:] for row in cost.rows}
     assert rows["gru"][:3] == ["1,234", "3.0 (2.0 – 4.0)", "–"]
-    assert rows["aaren"] == ["–", "–", "3.0 MB", "–", "–"]
+    assert rows["aaren"] == ["–", "–", "3.0 MB"]
+    assert cost.rows[0] == ["layer", "parameters", "training time (s)", "memory of training"]  # no result has others
 
 
 def test_files_and_provenance(tmp_path):
