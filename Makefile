@@ -18,7 +18,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: $(VENV)/.ready
 	$(BIN)/aaren compare classify --data JapaneseVowels --layers aaren attention gru --seeds 3 --out $(DEMO)
 	@echo; echo "One utterance of the test part, sample by sample (case 9, which is not clear from the start):"
-	$(BIN)/aaren stream $(DEMO)/cells/aaren-0/model --data JapaneseVowels --case 9 --show bars
+	$(BIN)/aaren stream $(DEMO)/cells/JapaneseVowels-aaren-0/model --data JapaneseVowels --case 9 --show bars
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .

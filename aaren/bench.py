@@ -1,15 +1,13 @@
-"""Measurements: what a run cost, what a streamed token costs, and layers side by side."""
+"""Measurements: what a run cost, what a streamed token costs, and what a number must be read with."""
 
 import hashlib
 import itertools
-import json
 import platform
 import resource
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,7 +18,6 @@ import torch
 from torch import Tensor
 
 import aaren
-from aaren.files import write_folder
 from aaren.stream import Stream
 
 MARKS = (100, 1_000, 10_000)
@@ -85,16 +82,15 @@ def _status_bytes(name: str) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def measure_stream(stream: Stream, tokens: Tensor, total: int) -> list[dict[str, int | float]]:
-    """Pushes `tokens` (time, width), over and over, until `total` have been pushed. On one thread: a step is too small
-    for two.
+def measure_stream(stream: Stream, tokens: Tensor, places: Iterable[int]) -> list[dict[str, int | float]]:
+    """Pushes `tokens` (time, width), over and over, until as many as the last of `places` have been pushed. On one
+    thread: a step is too small for two.
 
     Returns:
-        At about 60 places, the marks among them: tokens so far, seconds so far, median microseconds of a token since
-        the previous place (at most the last 100), bytes of the state.
+        At each place: tokens so far, seconds so far, median microseconds of a token since the previous place (at most
+        the last 100), bytes of the state.
     """
-    places = {round(total ** (k / 30)) for k in range(31)} | {total * k // 30 for k in range(1, 31)}
-    places |= {mark for mark in MARKS if mark <= total}
+    places = set(places)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for token in tokens[:20]:  # the first calls of a process allocate
@@ -102,7 +98,7 @@ def measure_stream(stream: Stream, tokens: Tensor, total: int) -> list[dict[str,
     stream.reset()
     readings: list[dict[str, int | float]] = []
     recent, seconds = [], 0.0
-    for count, token in enumerate(itertools.islice(itertools.cycle(tokens), total), start=1):
+    for count, token in enumerate(itertools.islice(itertools.cycle(tokens), max(places)), start=1):
         start = time.perf_counter()
         stream.push(token)
         took = time.perf_counter() - start
@@ -118,45 +114,13 @@ def measure_stream(stream: Stream, tokens: Tensor, total: int) -> list[dict[str,
     return readings
 
 
-def run_cells(
-    cells: Sequence[tuple[Sequence[str], dict[str, Any], Path]], say: Callable[[str], None]
-) -> Iterator[dict[str, Any]]:
-    """Results of cells, each an `aaren` command in a process of its own that writes `result.json` into its folder.
-
-    A cell whose result is there already, made by this commit with its settings, is not run again; one that was
-    interrupted goes on from its checkpoint.
-
-    Args:
-        cells: arguments of `aaren`, settings that the result must agree with, folder.
-        say: told which cell runs.
-
-    Raises:
-        ChildProcessError: a cell failed (it has said why on standard error).
-    """
-    for number, (arguments, settings, folder) in enumerate(cells, start=1):
-        wanted = settings | {"commit": commit()}
-        result = _read_result(folder)
-        done = result is not None and all(result.get(name) == value for name, value in wanted.items())
-        command = " ".join(arguments)
-        say(f"cell {number} of {len(cells)}: aaren {command}{' (done before)' if done else ''}")
-        if not done:
-            code = subprocess.run([sys.executable, "-m", "aaren", *arguments]).returncode
-            if code in (130, -signal.SIGINT):
-                raise KeyboardInterrupt
-            result = _read_result(folder)
-            if code or result is None:
-                raise ChildProcessError(f"cell must succeed, got exit status {code} from: aaren {command}")
-        assert result is not None
-        yield result
+def places_up_to(total: int) -> set[int]:
+    """About 60 numbers of tokens up to `total` to read a stream at, close together at first, the marks among them."""
+    places = {round(total ** (k / 30)) for k in range(31)} | {total * k // 30 for k in range(1, 31)}
+    return {place for place in places if place > 0} | {mark for mark in MARKS if mark <= total}
 
 
-def _read_result(folder: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads((folder / "result.json").read_text())
-    except (OSError, ValueError):  # none, or no longer readable
-        return None
-
-
-def write_json_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Writes a file of one JSON object a line, whole or not at all."""
-    write_folder(path.parent, {path.name: "".join(json.dumps(record) + "\n" for record in records).encode()})
+def stream_cost(stream: Stream, tokens: Tensor) -> dict[str, int | float]:
+    """`token_us`, median microseconds of the last hundred of 1,000 tokens, and `state_bytes` after them."""
+    last = measure_stream(stream, tokens, (900, 1_000))[-1]
+    return {name: last[name] for name in ("token_us", "state_bytes")}

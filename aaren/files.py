@@ -1,11 +1,13 @@
 """Files written whole or not at all."""
 
 import errno
+import json
 import os
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def write_folder(folder: str | Path, contents: Mapping[str, bytes]) -> None:
@@ -41,3 +43,27 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise OSError(f"folder for results must be writable, got {str(folder)!r} ({error.strerror})") from None
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a file of one JSON object a line.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: a line is something else.
+    """
+    records = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise ValueError(f"line {number} of {str(path)!r} must be a JSON object, got {line[:60]!r}")
+        records.append(record)
+    return records
+
+
+def write_json_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Writes a file of one JSON object a line, whole or not at all. Raises OSError."""
+    write_folder(path.parent, {path.name: "".join(json.dumps(record) + "\n" for record in records).encode()})

@@ -1,15 +1,30 @@
-"""Tables and pictures of results."""
+"""Tables of results, of any task, for the terminal and as Markdown."""
 
-import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any
+from statistics import mean, median, stdev
+from typing import NamedTuple
 
 from rich.table import Table
+from rich.text import Text
 
-from aaren.extras import require
+from aaren.bench import MARKS
+from aaren.comparison import Comparison, Metric, Record, Row
+from aaren.figures import comparison_figure, streaming_figure
 from aaren.files import write_folder
+from aaren.grid import Grid, best_of, newest
+
+STREAM = "stream"
+"""`task` of long streams, whatever their model does: `readings` of `measure_stream` for each `data` and `layer`."""
+
+
+class Section(NamedTuple):
+    """A table: a title, rows of which the first is the header, and a note below."""
+
+    title: str
+    rows: list[list[str]]
+    note: str = ""
 
 
 def spread(values: Sequence[int | float], digits: int = 3) -> str:
@@ -26,47 +41,167 @@ def size(number: int | float) -> str:
     return f"{number:.0f} B"
 
 
-def comparison_rows(
-    cells: Sequence[dict[str, Any]], streams: Sequence[dict[str, Any]], marks: Sequence[int]
-) -> list[list[str]]:
-    """A header and a row for each quantity, a column for each layer in the order of first appearance.
+COSTS = {
+    "parameters": ("parameters", "{:,}".format),
+    "train_seconds": ("training time (s)", "{:,.1f}".format),
+    "peak_memory_bytes": ("memory of training", size),
+    "token_us": ("µs a streamed token", "{:,.0f}".format),
+    "state_bytes": ("state after 1,000 tokens", size),
+}
+"""Key of a result to its name for people and how it is written."""
+
+
+def write_report(records: Sequence[Record], comparisons: Sequence[Comparison], folder: Path) -> list[Section]:
+    """Writes table.md and the pictures into `folder`.
 
     Args:
-        cells: results of `aaren classify`, one for each layer and seed.
-        streams: readings of `measure_stream` under "readings", one for each layer.
-        marks: tokens after which streaming is shown.
+        records: results of any tasks, and long streams.
+        comparisons: the tasks there are.
+
+    Returns:
+        The tables, for the terminal.
+
+    Raises:
+        ImportError: matplotlib or scipy is not installed.
+        OSError: the folder cannot be written.
+        ValueError: no results, or some of an unknown task.
     """
-    columns = [
-        ["", "test accuracy", "parameters", "training time (s)", "memory of training"]
-        + [f"µs a token, after {mark:,}" for mark in marks]
-        + [f"state, after {mark:,} tokens" for mark in marks]
-    ]
-    for layer in dict.fromkeys(cell["layer"] for cell in cells):
-        mine = [cell for cell in cells if cell["layer"] == layer]
-        readings = next(stream["readings"] for stream in streams if stream["layer"] == layer)
-        at = {reading["tokens"]: reading for reading in readings}
-        columns.append(
-            [
-                layer,
-                spread([cell["accuracy"] for cell in mine]),
-                f"{mine[0]['parameters']:,}",
-                spread([cell["train_seconds"] for cell in mine], digits=1),
-                size(mean(cell["peak_memory_bytes"] for cell in mine)),
-                *(f"{at[mark]['token_us']:,.0f}" for mark in marks),
-                *(size(at[mark]["state_bytes"]) for mark in marks),
-            ]
-        )
-    return [list(row) for row in zip(*columns, strict=True)]
+    tasks = {comparison.task: comparison for comparison in comparisons}
+    if not records:
+        raise ValueError("results must hold at least one record, got none")
+    if strange := {str(record.get("task")) for record in records} - {*tasks, STREAM}:
+        raise ValueError(f"task of a result must be one of {', '.join((*tasks, STREAM))}, got {min(strange)!r}")
+    sections, counted = [], []
+    for comparison in comparisons:
+        for grid in grids(comparison, records):
+            counted += grid.records
+            name = "-".join([comparison.task, *_fixed(grid).values()])
+            for metric in comparison.metrics:
+                section = metric_section(grid, metric)
+                sections.append(section)
+                comparison_figure(grid, metric, folder / f"{name}-{metric.name}.png", section.title)
+            sections.append(cost_section(grid))
+    streams = newest([r for r in records if r["task"] == STREAM], lambda record: (*_model(record), record["layer"]))
+    counted += streams
+    for model in dict.fromkeys(map(_model, streams)):
+        mine = [stream for stream in streams if _model(stream) == model]
+        section = stream_section(mine)
+        sections.append(section)
+        name = "streaming" if len(mine) == len(streams) else "-".join(["streaming", *model]).replace("/", "-")
+        streaming_figure(mine, folder / f"{name}.png", section.title)
+    note = provenance(counted)
+    if older := len(records) - len(counted):
+        note += f" Left out: {older} older result{'s' if older > 1 else ''} of cells that have a newer one."
+    sections[-1] = sections[-1]._replace(note=" ".join(filter(None, (sections[-1].note, note))))
+    write_folder(folder, {"table.md": markdown(sections).encode()})
+    return sections
 
 
-def rich_table(rows: Sequence[Sequence[str]], title: str) -> Table:
-    """For the terminal."""
-    table = Table(title=title, title_justify="left")
-    for number, name in enumerate(rows[0]):
-        table.add_column(name, justify="left" if number == 0 else "right")
-    for row in rows[1:]:
-        table.add_row(*row)
-    return table
+def grids(comparison: Comparison, records: Sequence[Record]) -> list[Grid]:
+    """The newest results of a task, a grid for each combination of its fixed settings."""
+    groups: dict[Row, list[Record]] = {}
+    for record in newest([r for r in records if r["task"] == comparison.task], comparison.identity):
+        groups.setdefault(tuple(record.get(name) for name in comparison.fixed), []).append(record)
+    return [Grid(comparison, group) for group in groups.values()]
+
+
+def metric_section(grid: Grid, metric: Metric) -> Section:
+    """Mean ± std over seeds of each cell, best and what cannot be told from it marked, and summaries over the rows."""
+    axes = grid.comparison.rows
+    rows = [[*axes, *grid.columns]]
+    numbers = sorted({len(grid.runs(metric, row, column)) for row in grid.rows for column in grid.columns} - {0})
+    for row in grid.rows:
+        best, alike = grid.verdict(metric, row)
+        entries = []
+        for column in grid.columns:
+            values = list(grid.runs(metric, row, column).values())
+            text = spread(values, metric.digits) if values else "–"
+            text += f" (n = {len(values)})" if 1 < len(values) < numbers[-1] else ""
+            entries.append(f"**{text}**" if column in best else f"{text} †" if column in alike else text)
+        rows.append([*map(str, row), *entries])
+    complete = len(grid.complete_rows(metric))
+    share = "" if complete == len(grid.rows) else f" ({complete} of {len(grid.rows)} rows)"
+    for name, values in grid.summaries(metric).items():
+        best = best_of(values, metric.higher_is_better and name == "mean") if len(values) > 1 else set()
+        digits = 2 if name == "mean rank" else metric.digits
+        texts = {column: f"{value:.{digits}f}" for column, value in values.items()}
+        label = [name + share, *[""] * (len(axes) - 1)]
+        rows.append([*label, *(f"**{text}**" if column in best else text for column, text in texts.items())])
+    better = "higher" if metric.higher_is_better else "lower"
+    seeds = " to ".join(map(str, dict.fromkeys((*numbers[:1], *numbers[-1:]))))
+    note = f"{metric.title[0].upper()}{metric.title[1:]}, {better} is better: mean ± standard deviation over seeds "
+    note += (
+        f"({seeds} a cell). **Best** of a row; † not told from it by a paired t-test over equal seeds (p ≥ 0.05, not "
+    )
+    note += "corrected for many tests)."
+    return Section(f"{_name(grid)}: {metric.title}", rows, note)
+
+
+def cost_section(grid: Grid) -> Section:
+    """What each column cost: the median over its cells, with the range; without what no result tells."""
+    costs = {name: how for name, how in COSTS.items() if any(record.get(name) is not None for record in grid.records)}
+    rows = [[grid.comparison.column, *(title for title, _ in costs.values())]]
+    for column in grid.columns:
+        mine = [record for record in grid.records if str(record[grid.comparison.column]) == column]
+        row = [column]
+        for name, (_, write) in costs.items():
+            values = [record[name] for record in mine if record.get(name) is not None]
+            middle = median(values) if values else 0
+            low, high = (write(value) for value in (min(values), max(values))) if values else ("–", "–")
+            row.append(low if low == high else f"{write(middle)} ({low} – {high})")
+        rows.append(row)
+    return Section(f"{_name(grid)}: cost", rows, "Median over the cells (least – most).")
+
+
+def stream_section(streams: Sequence[Record]) -> Section:
+    """Time of a token and bytes of the state after a hundred, a thousand, ... tokens of one long stream each."""
+    at = [{reading["tokens"]: reading for reading in stream["readings"]} for stream in streams]
+    marks = [mark for mark in MARKS if all(mark in readings for readings in at)]
+    rows = [["", *(stream["layer"] for stream in streams)]]
+    rows += [[f"µs a token, after {mark:,}", *(f"{r[mark]['token_us']:,.0f}" for r in at)] for mark in marks]
+    rows += [[f"state, after {mark:,} tokens", *(size(r[mark]["state_bytes"]) for r in at)] for mark in marks]
+    return Section(f"one stream: {', '.join(_model(streams[0]))}", rows)
+
+
+def provenance(records: Sequence[Record]) -> str:
+    """What the numbers must be read with."""
+
+    def all_of(name: str) -> str:
+        return ", ".join(sorted({str(record[name]) for record in records if record.get(name) is not None}))
+
+    dates = sorted(record["date"][:10] for record in records if "date" in record)
+    seeds = {record["seed"] for record in records if record.get("seed") is not None}
+    return (
+        f"Made at commit {all_of('commit')}; preset {all_of('preset')}; {len(seeds)} seeds; aaren {all_of('aaren')}, "
+        f"PyTorch {all_of('torch')}, Python {all_of('python')}; {all_of('processor')}, threads {all_of('threads')}; "
+        + " to ".join(dict.fromkeys(dates[:1] + dates[-1:]))
+        + "."
+    )
+
+
+def _model(stream: Record) -> tuple[str, ...]:
+    """What the models of several layers' streams share."""
+    return tuple(str(stream[name]) for name in ("data", "preset", "most_updates") if stream.get(name) is not None)
+
+
+def _fixed(grid: Grid) -> dict[str, str]:
+    """The settings that all its results share."""
+    record = grid.records[0]
+    return {name: str(record[name]) for name in grid.comparison.fixed if record.get(name) is not None}
+
+
+def _name(grid: Grid) -> str:
+    return ", ".join(
+        [grid.comparison.task, *(f"{name.replace('_', ' ')} {value}" for name, value in _fixed(grid).items())]
+    )
+
+
+def markdown(sections: Sequence[Section]) -> str:
+    """All tables, for a file."""
+    return "\n".join(
+        f"### {section.title}\n\n{markdown_table(section.rows)}" + (f"\n{section.note}\n" if section.note else "")
+        for section in sections
+    )
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
@@ -75,29 +210,19 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], rule, *rows[1:]))
 
 
-def streaming_figure(streams: Sequence[dict[str, Any]], path: Path, title: str) -> None:
-    """State memory and cumulative time against streamed tokens, a line for each layer (paper, figure 5), as PNG.
+def rich_table(rows: Sequence[Sequence[str]], title: str, note: str = "") -> Table:
+    """For the terminal."""
+    table = Table(title=title, title_justify="left", caption=_text(note) if note else None, caption_justify="left")
+    for number, name in enumerate(rows[0]):
+        table.add_column(name, justify="left" if number == 0 else "right")
+    for row in rows[1:]:
+        table.add_row(*map(_text, row))
+    return table
 
-    Raises:
-        ImportError: matplotlib is not installed.
-        OSError: the folder cannot be written.
-    """
-    figure_module = require("matplotlib.figure", "tasks")
-    require("matplotlib.backends.backend_agg", "tasks")
-    figure = figure_module.Figure(figsize=(10, 4.2), layout="constrained")
-    memory, clock = figure.subplots(1, 2)
-    for stream, style in zip(streams, ("-", "--", "-.", ":") * len(streams), strict=False):
-        tokens = [reading["tokens"] for reading in stream["readings"]]
-        memory.plot(
-            tokens, [reading["state_bytes"] / 1e3 for reading in stream["readings"]], style, label=stream["layer"]
-        )
-        clock.plot(tokens, [reading["seconds"] for reading in stream["readings"]], style, label=stream["layer"])
-    memory.set(xlabel="streamed tokens", ylabel="state (kB)", yscale="log", title="memory of one stream")
-    clock.set(xlabel="streamed tokens", ylabel="cumulative time (s)", title="time of one stream")
-    for axes in (memory, clock):
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.suptitle(title, fontsize=10)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
-    write_folder(path.parent, {path.name: content.getvalue()})
+
+def _text(markdown: str) -> Text:
+    """Markdown's bold as the terminal's."""
+    text = Text()
+    for number, part in enumerate(re.split(r"\*\*(.+?)\*\*", markdown)):
+        text.append(part, style="bold" if number % 2 else "")
+    return text

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aaren.bench import Cost, measure_stream
+from aaren.bench import Cost, measure_stream, places_up_to
 from aaren.layers.block import Block
 from aaren.layers.fold import fold
 from aaren.layers.protocol import accept
@@ -218,7 +218,7 @@ def stream_records(totals: Sequence[int]) -> Iterator[dict[str, Any]]:
     """(c) One stream for a long time through a block of width 64 (paper, figure 5): cumulative time, bytes of state."""
     for total in totals:
         for name in ("aaren", "aaren_decay", "mingru", "gru", "attention"):
-            readings = measure_stream(Stream(make_block(name, 64)), torch.randn(1000, 64), total)
+            readings = measure_stream(Stream(make_block(name, 64)), torch.randn(1000, 64), places_up_to(total))
             yield {"part": "stream", "layer": name, "total": total, "readings": readings}
 
 

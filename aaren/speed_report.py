@@ -1,15 +1,13 @@
 """Tables and pictures of what `aaren bench` measured."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from aaren.extras import require
-from aaren.files import write_folder
-from aaren.report import markdown_table, size, streaming_figure
+from aaren.figures import new_figure, streaming_figure, write_png
+from aaren.report import markdown_table, size
 
 Record = dict[str, Any]
 MODES = ("forward", "forward+backward")
@@ -186,11 +184,9 @@ def pictures(records: Sequence[Record], folder: Path) -> list[str]:
 
 
 def _draw(panels: Sequence[Panel], path: Path) -> None:
-    figure_module = require("matplotlib.figure", "tasks")
-    require("matplotlib.backends.backend_agg", "tasks")
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
-    figure = figure_module.Figure(figsize=(6 * columns, 4 * lines), layout="constrained")
+    figure = new_figure(6 * columns, 4 * lines)
     for axes, panel in zip(figure.subplots(lines, columns, squeeze=False).flat, panels, strict=False):
         bars = panel.x == "mode"
         for number, name in enumerate(dict.fromkeys(record["name"] for record in panel.records)):
@@ -208,6 +204,4 @@ def _draw(panels: Sequence[Panel], path: Path) -> None:
             if panel.records:
                 axes.legend(fontsize=7)
         axes.grid(alpha=0.3)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110)
-    write_folder(path.parent, {path.name: content.getvalue()})
+    write_png(figure, path)

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 from synthetic import waves, write_ts
 
-from aaren.cli import Classify, main
+from aaren.cli import main
+from aaren.cli.classify import Classify
 from aaren.tasks.classify import Classifier
 
 WIDE = os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
@@ -66,25 +68,122 @@ def test_classify_writes_a_model_and_a_result(trained, waves_folder):
     assert Classifier.load(trained / "model").score(X[40:], y[40:]) == result["accuracy"]
 
 
-def test_compare_prints_one_table_and_runs_no_cell_twice(waves_folder, tmp_path):
-    command = ["compare", "classify", "--data", waves_folder, "--layers", "aaren", "attention", "--seeds", "2"]
-    command += ["--updates", "40", "--tokens", "1000", "--out", tmp_path]
-    done = aaren(*command)
+def compare(folder, out, *more):
+    layers = ["--layers", "aaren", "attention", "--seeds", "2", "--updates", "40"]
+    return ["compare", "classify", "--data", folder, *layers, "--out", out, *more]
+
+
+def records_in(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def compared(waves_folder, tmp_path_factory):
+    """The folder of a comparison, and what it printed."""
+    out = tmp_path_factory.mktemp("compared")
+    return out, aaren(*compare(waves_folder, out, "--tokens", "1000"))
+
+
+def test_compare_prints_tables(compared):
+    out, done = compared
     assert done.returncode == 0, done.stderr
     for word in ("aaren", "attention", "test accuracy", "±", "parameters", "training time", "memory of training"):
         assert word in done.stdout
-    records = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    records = records_in(out / "results.jsonl")
     assert [record["task"] for record in records] == ["classify"] * 4 + ["stream"] * 2
     state = {r["layer"]: {x["tokens"]: x["state_bytes"] for x in r["readings"]} for r in records[4:]}
     assert state["aaren"][1] == state["aaren"][100] == state["aaren"][1000]
     rows, width = 2 * 2, 64  # keys and values of two layers
     assert state["attention"][1000] - state["attention"][100] == 900 * (rows * width * 4 + 2)  # and a flag a layer
-    assert (tmp_path / "streaming.png").read_bytes().startswith(b"\x89PNG")
-    assert "| test accuracy |" in (tmp_path / "table.md").read_text()
-    assert done.stderr.count("(done before)") == 0
+    assert all(r["token_us"] > 1 and r["state_bytes"] == state[r["layer"]][1000] for r in records[:4])
+    for name in ("streaming.png", "classify-small-40-accuracy.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+    table = (out / "table.md").read_text()
+    for line in ("### classify, preset small, most updates 40: test accuracy\n", "| µs a token, after 1,000 | "):
+        assert line in table
+
+
+def test_compare_runs_no_cell_twice(compared, waves_folder, tmp_path):
+    out, _ = compared
+    shutil.copy(out / "results.jsonl", tmp_path)
+    again = aaren(*compare(waves_folder, tmp_path, "--tokens", "1000"))  # of the cells' folders nothing is left
+    assert again.returncode == 0, again.stderr
+    assert "4 cells, 4 of them done before" in again.stderr
+    assert "2 cells, 2 of them done before" in again.stderr
+    assert (tmp_path / "results.jsonl").read_bytes() == (out / "results.jsonl").read_bytes()
+    assert (tmp_path / "table.md").read_bytes() == (out / "table.md").read_bytes()
+
+
+def test_shards_of_several_data_sets_join(waves_folder, tmp_path):
+    other = tmp_path / "Other"
+    shutil.copytree(waves_folder, other)
+    command = compare(
+        waves_folder, tmp_path / "one", "--data", waves_folder, other, "--seeds", "1", "--jobs", "2", "--updates", "9"
+    )
+    assert aaren(*command, "--shard", "1/2").returncode == 0
+    partial = (tmp_path / "one" / "table.md").read_text()
+    assert f"| {other} | " in partial or f"| {waves_folder} | " in partial
+    command[command.index(tmp_path / "one")] = tmp_path / "two"
+    assert aaren(*command, "--shard", "2/2").returncode == 0
+    files = [tmp_path / "one" / "results-1-of-2.jsonl", tmp_path / "two" / "results-2-of-2.jsonl"]
+    first, second = map(records_in, files)
+    assert len(first) == len(second) == 2
+    assert all(record["threads"] == 1 for record in first + second)
+    assert len({(record["data"], record["layer"]) for record in first + second}) == 4
+    done = aaren("report", *files, "--out", tmp_path / "both")
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "both" / "table.md").read_text()
+    assert "–" not in table.split("###")[1]
+    assert "| mean rank | " in table
+
+
+def test_ctrl_c_keeps_finished_cells(waves_folder, tmp_path):
+    """An interrupt of the command alone ends its cells, too; what has ended is not run again."""
+    command = [*map(str, compare(waves_folder, tmp_path, "--tokens", "0", "--jobs", "2", "--updates", "150"))]
+    running = subprocess.Popen([sys.executable, "-m", "aaren", *command], env=WIDE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "results.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for _ in range(5):  # as below
+        running.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            _, error = running.communicate(timeout=8)  # and standard error is open as long as a child lives
+            break
+    assert running.returncode == 130
+    assert "Traceback" not in error
+    assert error.count("aaren: ") == 1
+    assert "aaren: interrupted; run the same command again" in error
+    ended = len(records_in(tmp_path / "results.jsonl"))
+    assert 1 <= ended < 4
     again = aaren(*command)
-    assert again.stderr.count("(done before)") == 4
-    assert json.loads((tmp_path / "results.jsonl").read_text().splitlines()[0]) == records[0]
+    assert again.returncode == 0, again.stderr
+    assert "4 cells, 4 of them" not in again.stderr
+    assert len(records_in(tmp_path / "results.jsonl")) == 4
+
+
+def test_a_cell_that_fails_ends_in_status_2(compared, waves_folder, tmp_path):
+    out, _ = compared
+    shutil.copy(out / "results.jsonl", tmp_path)
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / f"{waves_folder.name}-gru-0").write_text("no folder")
+    done = aaren(*compare(waves_folder, tmp_path, "--tokens", "0", "--layers", "aaren", "gru", "--jobs", "2"))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "aaren: error: folder for results must be writable" in done.stderr
+    assert "aaren: error: cells must succeed, got 1 of 2 that failed: task classify, data " in done.stderr
+    assert "layer gru, preset small, seed 0, most_updates 40 (exit status 2)" in done.stderr
+    assert "gru" in (tmp_path / "table.md").read_text()  # its other seed
+
+
+def test_errors_of_report(tmp_path, capsys):
+    assert "No such file" in fails(capsys, "report", tmp_path / "nowhere.jsonl", "--out", tmp_path)
+    (tmp_path / "r.jsonl").write_text('{"task": "classify"}\nhello\n')
+    assert "line 2 of" in fails(capsys, "report", tmp_path / "r.jsonl", "--out", tmp_path)
+    (tmp_path / "r.jsonl").write_text('{"part": "scan"}\n')
+    error = fails(capsys, "report", tmp_path / "r.jsonl", "--out", tmp_path)
+    assert "task of a result must be one of classify, stream, got 'None'" in error
+    (tmp_path / "r.jsonl").write_text("")
+    assert "at least one record" in fails(capsys, "report", tmp_path / "r.jsonl", "--out", tmp_path)
 
 
 def test_stream_answers_line_by_line(trained, waves_folder, tmp_path, capsys):
@@ -229,9 +328,16 @@ def test_errors_of_compare(waves_folder, tmp_path, capsys):
         capsys, "compare", "classify", "--data", waves_folder, "--layers", "gru", "mamba", "--out", tmp_path / "out"
     )
     assert "layer must be one of" in error
-    assert "seeds must be at least 1, got 0" in fails(
-        capsys, "compare", "classify", "--data", waves_folder, "--seeds", "0", "--out", tmp_path / "out"
-    )
+    good = ["compare", "classify", "--data", waves_folder, "--out", tmp_path / "out"]
+    assert "seeds must be at least 1, got 0" in fails(capsys, *good, "--seeds", "0")
+    assert "jobs must be at least 1, got 0" in fails(capsys, *good, "--jobs", "0")
+    for shard in ("half", "0/2", "3/2", "-1/2"):
+        assert f"shard must be i/n with i from 1 to n, got '{shard}'" in fails(capsys, *good, "--shard", shard)
+    assert "did you mean JapaneseVowels" in fails(capsys, *good, "--data", "JapaneseVowls")
+    twin = tmp_path / waves_folder.name
+    twin.mkdir()
+    error = fails(capsys, *good, "--data", waves_folder, twin)
+    assert "data sets must differ in name" in error
 
 
 def test_a_full_disk_leaves_nothing_half_written(waves_folder, tmp_path):
@@ -273,10 +379,10 @@ def test_ctrl_c_keeps_the_progress(waves_folder, tmp_path):
 
 def test_help_is_quick_and_worth_reading():
     done = aaren("--help")
-    for word in ("classify", "compare", "stream", "Example:"):
+    for word in ("classify", "compare", "stream", "report", "Example:"):
         assert word in done.stdout
-    for command in ("classify", "compare", "stream"):
-        assert "Example: aaren" in aaren(command, "--help").stdout
+    for command in ("classify", "compare", "compare classify", "stream", "report"):
+        assert "Example: aaren" in aaren(*command.split(), "--help").stdout
     code = "import sys, aaren.cli; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-from aaren.cli_data import Data
+from aaren.cli.data import Data
 from aaren.data.catalog import CATALOG, find
 
 

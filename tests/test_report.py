@@ -1,4 +1,36 @@
-from aaren.report import comparison_rows, markdown_table, size, spread
+import io
+
+import pytest
+from rich.console import Console
+
+from aaren.comparison import Comparison, Metric
+from aaren.report import markdown, markdown_table, rich_table, size, spread, write_report
+
+TOY = Comparison(
+    "toy",
+    rows=("data", "horizon"),
+    column="layer",
+    metrics=(Metric("mse", "error", digits=2), Metric("score", "score", higher_is_better=True, averaged=True)),
+    fixed=("preset",),
+)
+
+
+def result(layer, seed, mse, **values):
+    common = {"task": "toy", "data": "A", "horizon": 96, "preset": "small", "commit": "abc", "date": "2026-01-02T03:04"}
+    return common | {"layer": layer, "seed": seed, "mse": mse, "score": 1 - mse} | values
+
+
+RECORDS = [
+    *(result("gru", seed, 0.5 + 0.1 * seed, parameters=1234, train_seconds=2.0 + seed) for seed in range(3)),
+    *(result("aaren", seed, 0.3 + 0.1 * seed, peak_memory_bytes=3e6) for seed in range(3)),
+    *(result("attention", seed, mse) for seed, mse in enumerate((0.3, 0.51, 0.45))),
+    result("naive", None, 0.9, threads=2),
+    *(result(layer, seed, 0.25, horizon=720) for layer in ("gru", "aaren", "attention") for seed in range(2)),
+]
+
+
+def rows_of(section):
+    return {tuple(row[:2]): row[2:] for row in section.rows}
 
 
 def test_numbers_as_people_read_them():
@@ -7,20 +39,90 @@ def test_numbers_as_people_read_them():
     assert [size(n) for n in (17, 1_688, 10_320_000)] == ["17 B", "1.7 kB", "10.3 MB"]
 
 
-def test_a_row_for_each_quantity_and_a_column_for_each_layer():
-    cells = [
-        {"layer": layer, "accuracy": a, "parameters": 1234, "train_seconds": 2.0, "peak_memory_bytes": 3e6}
-        for layer, a in (("gru", 0.5), ("aaren", 0.9), ("gru", 0.7))
-    ]
+def test_a_table_for_each_metric(tmp_path):
+    error, score, _ = write_report(RECORDS, [TOY], tmp_path)
+    assert error.title == "toy, preset small: error"
+    assert rows_of(error)["data", "horizon"] == ["aaren", "attention", "gru", "naive"]
+    assert rows_of(error)["A", "96"] == ["**0.40 ± 0.10**", "0.42 ± 0.11 †", "0.60 ± 0.10", "0.90"]
+    quarter = "**0.25 ± 0.00 (n = 2)**"
+    assert rows_of(error)["A", "720"] == [quarter, quarter, quarter, "–"]
+    assert "lower is better" in error.note
+    assert "(1 to 3 a cell)" in error.note
+    assert rows_of(score)["A", "96"][0] == "**0.600 ± 0.100**"
+    assert "higher is better" in score.note
+    assert len(error.rows) == len(score.rows) == 3  # one complete row: nothing to sum up
+
+
+def test_summaries_below_the_rows(tmp_path):
+    known = [record for record in RECORDS if record["layer"] != "naive"]
+    error, score, _ = write_report([*known, result("gru", 0, 0.1, data="B")], [TOY], tmp_path)
+    label = "mean rank (2 of 3 rows)"
+    assert rows_of(error)[label, ""] == ["**1.50**", "2.00", "2.50"]
+    assert rows_of(error)["ratio to attention (2 of 3 rows)", ""] == ["**0.98**", "1.00", "1.20"]
+    assert rows_of(error)["B", "96"] == ["–", "–", "0.10"]
+    assert [row[0] for row in score.rows[-2:]] == ["mean (2 of 3 rows)", label]
+    assert rows_of(score)["mean (2 of 3 rows)", ""][0] == "**0.675**"
+
+
+def test_costs_are_medians_with_their_range(tmp_path):
+    cost = write_report(RECORDS, [TOY], tmp_path)[-1]
+    rows = {row[0]: row[1:] for row in cost.rows}
+    assert rows["gru"][:3] == ["1,234", "3.0 (2.0 – 4.0)", "–"]
+    assert rows["aaren"] == ["–", "–", "3.0 MB"]
+    assert cost.rows[0] == ["layer", "parameters", "training time (s)", "memory of training"]  # no result has others
+
+
+def test_files_and_provenance(tmp_path):
+    newer = result("gru", 0, 0.7, date="2026-03-04T05:06", commit="def")
+    sections = write_report([newer, *RECORDS, result("gru", 0, 0.5, preset="paper")], [TOY], tmp_path)
+    assert len(sections) == 6  # presets are never mixed
+    assert rows_of(sections[0])["A", "96"][2].startswith("0.67 ±")
+    text = (tmp_path / "table.md").read_text()
+    assert text == markdown(sections)
+    assert "Made at commit abc, def; preset paper, small; 3 seeds; " in text
+    assert "threads 2; 2026-01-02 to 2026-03-04. Left out: 1 older result of cells that have a newer one." in text
+    assert "Left out" not in write_report(RECORDS, [TOY], tmp_path)[-1].note
+    for name in ("toy-small-mse.png", "toy-small-score.png", "toy-paper-mse.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_streams_have_a_table_and_a_picture(tmp_path):
     streams = [
-        {"layer": layer, "readings": [{"tokens": 100, "token_us": us, "state_bytes": 10 * us}]}
+        {
+            "task": "stream",
+            "data": "A",
+            "layer": layer,
+            "readings": [
+                {"tokens": tokens, "seconds": 0.1, "token_us": us, "state_bytes": 10 * us} for tokens in (7, 100)
+            ],
+        }
         for layer, us in (("aaren", 7.0), ("gru", 8.0))
     ]
-    rows = comparison_rows(cells, streams, [100])
-    assert rows[0] == ["", "gru", "aaren"]
-    table = {row[0]: row[1:] for row in rows}
-    assert table["test accuracy"] == ["0.600 ± 0.141", "0.900"]
-    assert table["parameters"] == ["1,234", "1,234"]
-    assert table["µs a token, after 100"] == ["8", "7"]
-    assert table["state, after 100 tokens"] == ["80 B", "70 B"]
-    assert markdown_table(rows).splitlines()[:2] == ["|  | gru | aaren |", "| --- | ---: | ---: |"]
+    (section,) = write_report(streams, [TOY], tmp_path)
+    assert section.rows == [
+        ["", "aaren", "gru"],
+        ["µs a token, after 100", "7", "8"],
+        ["state, after 100 tokens", "70 B", "80 B"],
+    ]
+    assert (tmp_path / "streaming.png").read_bytes().startswith(b"\x89PNG")
+    assert markdown_table(section.rows).splitlines()[:2] == ["|  | aaren | gru |", "| --- | ---: | ---: |"]
+    write_report([*streams, streams[0] | {"data": "folder/B"}], [TOY], tmp_path)
+    assert (tmp_path / "streaming-folder-B.png").exists()
+
+
+def test_bold_reaches_the_terminal():
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=60, color_system="standard")
+    console.print(rich_table([["", "a"], ["x [1]", "**0.5** †"]], "title", "**Best** of"))
+    shown = file.getvalue()
+    assert "x [1]" in shown
+    assert "\x1b[1m0.5\x1b[0m †" in shown
+    assert "Best" in shown
+    assert "**" not in shown
+
+
+def test_what_cannot_be_reported(tmp_path):
+    with pytest.raises(ValueError, match="results must hold at least one record"):
+        write_report([], [TOY], tmp_path)
+    with pytest.raises(ValueError, match="task of a result must be one of toy, stream, got 'forecast'"):
+        write_report([result("gru", 0, 0.5, task="forecast")], [TOY], tmp_path)

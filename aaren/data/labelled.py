@@ -134,8 +134,7 @@ def load_labelled(data: str | Path, split: str) -> LabelledSequences:
     """
     if split not in ("train", "test"):
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
-    if not (is_path(data) or Path(data).is_dir()):
-        check_name(str(data))
+    check_data(data)
     return _read(locate_part(data, split))
 
 
@@ -155,8 +154,14 @@ def load_train_and_test(data: str | Path) -> tuple[LabelledSequences, LabelledSe
     return train, test
 
 
-def check_name(name: str) -> None:
-    """Raises ValueError on a name that is in neither archive, with names near it."""
+def check_data(data: str | Path) -> None:
+    """Raises FileNotFoundError on a folder that is not there, ValueError on a name that is in neither archive, with
+    names near it. Reads nothing."""
+    name = str(data)
+    if Path(data).is_dir():
+        return
+    if is_path(data):
+        raise FileNotFoundError(f"data must be a data set's name or an existing folder of .ts files, got {name!r}")
     archives = require("aeon.datasets.tsc_datasets", "tasks")
     known = sorted({*archives.multivariate, *archives.univariate})
     if name not in known:

@@ -1,0 +1,52 @@
+"""The command `aaren`: a frozen dataclass a command, help from its docstrings, modules loaded when it runs."""
+
+import sys
+from typing import Annotated, Any
+
+import tyro
+
+from aaren.cli.bench import Bench
+from aaren.cli.classify import Classify
+from aaren.cli.compare_classify import CompareClassify
+from aaren.cli.data import Data
+from aaren.cli.report import Report
+from aaren.cli.stream import Stream
+from aaren.errors import EXPECTED, one_line
+
+COMPARE = """Train several layers with the same recipe and tabulate them.
+
+Example: aaren compare classify --data JapaneseVowels --layers aaren attention gru --seeds 3"""
+
+Compare = (
+    Annotated[CompareClassify, tyro.conf.subcommand("classify")]
+    | Annotated[None, tyro.conf.Suppress]  # a second kind of command, as tyro needs where there is only one task yet
+)
+Command = (
+    Annotated[Classify, tyro.conf.subcommand("classify")]
+    | Annotated[Compare, tyro.conf.subcommand("compare", description=COMPARE)]
+    | Annotated[Stream, tyro.conf.subcommand("stream")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command. Bad input ends in one line on standard error and exit status 2, Ctrl-C in 130."""
+    command: Any = tyro.cli(
+        Command,  # pyright: ignore[reportArgumentType]
+        prog="aaren",
+        description="Sequence models that train in parallel and stream in constant memory.",
+        args=arguments,
+    )
+    try:
+        command.run()
+    except KeyboardInterrupt:
+        hint = "" if isinstance(command, Stream) else "; run the same command again to go on from the last validation"
+        print(f"aaren: interrupted{hint}", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the answers has left: nothing to say
+    except EXPECTED as error:
+        print(f"aaren: error: {one_line(error)}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,46 @@
+"""What a comparison varies and measures: all that reports know of a task."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Record = dict[str, Any]
+"""A result, as JSON has it."""
+Row = tuple[Any, ...]
+"""Values of some settings."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that results hold, and how it is read."""
+
+    name: str
+    """its key in a result"""
+    title: str
+    """its name for people"""
+    higher_is_better: bool = False
+    digits: int = 3
+    averaged: bool = False
+    """whether its mean over the rows of a table says something"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The table of a task: all that is said about a task's results, in the names of their settings."""
+
+    task: str
+    """`task` of its results"""
+    rows: tuple[str, ...]
+    """settings that make a row"""
+    column: str
+    """the setting that makes a column: what is compared"""
+    metrics: tuple[Metric, ...]
+    fixed: tuple[str, ...] = ("preset", "most_updates")
+    """settings that a table has one value of: one table for each"""
+    repeat: str = "seed"
+    """the setting that is there to repeat a run"""
+    reference: str = "attention"
+    """column that errors are divided by, if it is there"""
+
+    def identity(self, record: Record) -> Row:
+        """Its settings: two results with the same are of the same cell."""
+        return tuple(record.get(name) for name in (*self.rows, self.column, *self.fixed, self.repeat))
