@@ -101,13 +101,13 @@ class Stream:
         """
         self.state = states.select(self.state, rows)
 
-    def snapshot(self, path: str | Path) -> None:
-        """Writes the state to a safetensors file, whole or not at all. Raises OSError."""
-        metadata = {"model": self._fingerprint, "steps": str(self.steps)}
+    def snapshot(self, path: str | Path, *, note: str = "") -> None:
+        """Writes the state, and a note of the caller's, to a safetensors file, whole or not at all. Raises OSError."""
+        metadata = {"model": self._fingerprint, "steps": str(self.steps), "note": note}
         write_tensors(path, KIND, dict(states.named_leaves(self.state)), metadata)
 
-    def restore(self, path: str | Path) -> None:
-        """Goes on where `snapshot` was taken, with its number of rows.
+    def restore(self, path: str | Path) -> str:
+        """Goes on where `snapshot` was taken, with its number of rows, and returns the note.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -117,6 +117,7 @@ class Stream:
         _check_model(path, metadata, self._fingerprint)
         self.state = _own_dtypes(tensors, self.model.initial_state(1, dtype=self.dtype))
         self.steps = int(metadata["steps"])
+        return metadata["note"]
 
 
 class KeyedStream:

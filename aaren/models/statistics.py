@@ -101,7 +101,8 @@ class RunningStatistics(nn.Module):
             keep, observed * (values - level) ** 2, state.deviation, padding_mask=padding_mask, reset=reset
         )
         scale = ((deviation + prior) / (weight + prior) + FLOOR).sqrt()
-        return level, scale, Sums(*last.chunk(2, dim=-1), squares)
+        weight, value = last.chunk(2, dim=-1)
+        return level, scale, Sums(weight, value, squares)
 
 
 class WindowStatistics(nn.Module):

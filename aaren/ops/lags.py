@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from aaren.shapes import PaddingMask, Reset, Tokens, check_flags
@@ -14,14 +14,14 @@ class LagState(NamedTuple):
 
     tokens: Float[Tensor, "B K D"]
     """the latest last; zeros where there were none"""
-    count: Int[Tensor, "B"]
+    length: Int[Tensor, "B"]
     """how many of them there were"""
 
 
 def no_lags(batch: int, size: int, width: int, device: torch.device | str, dtype: torch.dtype) -> LagState:
     """The state before the first token, for windows of `size` tokens."""
-    count = torch.zeros(batch, dtype=torch.long, device=device)
-    return LagState(torch.zeros(batch, size - 1, width, device=device, dtype=dtype), count)
+    length = torch.zeros(batch, dtype=torch.long, device=device)
+    return LagState(torch.zeros(batch, size - 1, width, device=device, dtype=dtype), length)
 
 
 def lags(
@@ -45,11 +45,11 @@ def lags(
     """
     check_flags("padding_mask", padding_mask, x.shape[:2])
     check_flags("reset", reset, x.shape[:2])
-    if state.count.shape[0] != x.shape[0]:
-        raise ValueError(f"state must have the rows of x, {x.shape[0]}, got {state.count.shape[0]}")
+    if state.length.shape[0] != x.shape[0]:
+        raise ValueError(f"state must have the rows of x, {x.shape[0]}, got {state.length.shape[0]}")
     before = state.tokens.shape[1]
     time, size = x.shape[1], before + 1
-    seen, total = tokens_since(state.count, x, padding_mask, reset)
+    seen, total = tokens_since(state.length, x, padding_mask, reset)
     there = seen.clamp(max=size)
     if padding_mask is not None:  # live tokens to the front, in their order
         x = torch.where(padding_mask[..., None], 0.0, x)
@@ -73,13 +73,13 @@ def lags(
 
 
 def tokens_since(
-    count: Int[Tensor, "B"], x: Tensor, padding_mask: PaddingMask | None, reset: Reset | None
+    before: Int[Tensor, "B"], x: Tensor, padding_mask: PaddingMask | None, reset: Reset | None
 ) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B"]]:
-    """Live tokens since the latest reset, each token included, and those at the end; `count` came before the first."""
+    """Live tokens since the latest reset, each token included, and those at the end; `before` of them came earlier."""
     live = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if padding_mask is None else ~padding_mask
-    seen = count[:, None] + live.cumsum(dim=1)
+    seen = before[:, None] + live.cumsum(dim=1)
     if reset is not None:
         # Count from the latest reset: `seen` only grows, so the latest is the largest.
-        before = torch.where(reset & live, seen - 1, 0)
-        seen = seen - before.cummax(dim=1).values
+        forgotten = torch.where(reset & live, seen - 1, 0)
+        seen = seen - forgotten.cummax(dim=1).values
     return seen, seen[:, -1]

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from aaren.data.labelled import LabelledBatch, check_cases, check_labels, collate, hold_out
-from aaren.files import write_folder
 from aaren.layers.table import find_layer
 from aaren.models.classifier import SequenceClassifier
 from aaren.stream import KeyedStream, Stream
-from aaren.tensor_files import read_tensors, to_bytes
+from aaren.tasks.saving import load_model, plain, save_model
 from aaren.train import Recipe, fit
 
 KIND = "aaren classifier"
@@ -172,15 +170,12 @@ class Classifier(ClassifierMixin, BaseEstimator):
         arguments = {name: getattr(self, name) for name in self._get_param_names()}
         arguments |= {"recipe": asdict(self.recipe), "checkpoint": None}
         config = {
-            "kind": KIND,
             "arguments": arguments,
             "classes": self.classes_.tolist(),
             "channels": self.channels_,
             "validation_accuracy": self.validation_accuracy_,
         }
-        text = json.dumps(config, indent=2, default=_plain)
-        weights = to_bytes(KIND, self.model_.state_dict(), {"config": text})
-        write_folder(folder, {"model.safetensors": weights, "config.json": text.encode()})
+        save_model(folder, KIND, config, self.model_.state_dict())
 
     @classmethod
     def load(cls, folder: str | Path) -> "Classifier":
@@ -190,20 +185,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             FileNotFoundError: there is none.
             ValueError: the files are damaged, or of something else.
         """
-        folder = Path(folder)
-        if (folder / "model" / "model.safetensors").exists():
-            raise FileNotFoundError(
-                f"folder must hold model.safetensors, got {str(folder)!r}; try {str(folder / 'model')!r}"
-            )
-        tensors, metadata = read_tensors(folder / "model.safetensors", KIND)
-        try:
-            config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
-        except ValueError:
-            raise ValueError(f"{str(folder / 'config.json')!r} must be JSON, got something else") from None
-        if config != json.loads(metadata["config"]):
-            raise ValueError(
-                f"config.json and model.safetensors in {str(folder)!r} must belong together, got two models"
-            )
+        config, tensors = load_model(folder, KIND)
         arguments: dict[str, Any] = dict(config["arguments"])
         arguments["recipe"] = Recipe(**arguments["recipe"])
         self = cls(**arguments)
@@ -236,16 +218,11 @@ class Classifier(ClassifierMixin, BaseEstimator):
             digest.update(repr(case.shape).encode() + case.tobytes())
         arguments = {n: getattr(self, n) for n in self._get_param_names() if n not in ("checkpoint", "progress")}
         run = arguments | {"recipe": asdict(self.recipe), "data": digest.hexdigest()}
-        return json.dumps(run, sort_keys=True, default=_plain)
+        return json.dumps(run, sort_keys=True, default=plain)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "model_"):
             raise ValueError("Classifier must be fitted first, got one without a model; call fit(X, y) or load(folder)")
-
-
-def _plain(value: np.generic) -> Any:
-    """A number of NumPy's, such as a grid search gives, as one that JSON knows."""
-    return value.item()
 
 
 def _at_end(model: nn.Module, batch: LabelledBatch) -> Tensor:

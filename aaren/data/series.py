@@ -1,0 +1,301 @@
+"""Multivariate series as arrays: columns and their roles, times, missing values, and what cannot be learned from."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aaren.data.catalog import near_names
+from aaren.extras import require
+
+if TYPE_CHECKING:
+    import pandas
+
+DAY = 86_400.0
+CYCLES = {"day": DAY, "week": 7 * DAY, "year": 365.2425 * DAY}
+"""Seconds of what a calendar repeats."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the columns of a table are."""
+
+    time: str | None = None
+    """when a row was observed; None: the index if it holds dates, otherwise rows are equally spaced"""
+    target: str | Sequence[str] | None = None
+    """series to forecast; None: all columns that are nothing else. Columns without a role are read, but not forecast"""
+    known: Sequence[str] = ()
+    """columns whose coming values are known beforehand"""
+    freq: str | None = None
+    """distance of rows, such as "1h": rows that are left out are filled in as missing. None: as it is"""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A series as `read_series` made it."""
+
+    values: np.ndarray
+    """(time, channels) float64, NaN where missing"""
+    names: tuple[str, ...]
+    """of the channels"""
+    past: np.ndarray
+    """(time, n) numbers known at each row, not before"""
+    known: np.ndarray
+    """(time, n) numbers known beforehand"""
+    times: np.ndarray
+    """(time,) seconds since 1970, or whatever the time column counts, or row numbers"""
+    step: float
+    """the usual distance of times"""
+    dated: bool
+    """whether times are seconds of a calendar"""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: slice) -> "Series":
+        parts = (self.values[rows], self.names, self.past[rows], self.known[rows], self.times[rows])
+        return Series(*parts, self.step, self.dated)
+
+    @property
+    def elapsed(self) -> np.ndarray:
+        """(time,) steps since the previous row; 1 for the first."""
+        return np.diff(self.times, prepend=self.times[0] - self.step) / self.step
+
+    @property
+    def regular(self) -> bool:
+        """Whether all rows are one step apart."""
+        return bool(np.allclose(self.elapsed, 1.0, atol=1e-6))
+
+    def following(self, count: int) -> np.ndarray:
+        """The next `count` times, as dates if this series has dates."""
+        times = self.following_times(count)
+        return _dates(times) if self.dated else times
+
+    def following_times(self, count: int) -> np.ndarray:
+        """The next `count` times as numbers."""
+        return self.times[-1] + self.step * np.arange(1, count + 1)
+
+    def labels(self) -> np.ndarray:
+        """The times as a person reads them: dates, numbers, or row numbers."""
+        return _dates(self.times) if self.dated else self.times
+
+
+def read_series(X: Any, roles: Roles = Roles(), names: Sequence[str] | None = None) -> Series:
+    """X as a checked series.
+
+    Args:
+        X: array (time,) or (time, channels), or DataFrame (time, columns).
+        roles: what the columns of a DataFrame are.
+        names: channels that there must be, if a model expects them.
+
+    Raises:
+        ImportError: pandas is not installed but needed.
+        ValueError: no rows; columns that do not exist, are no numbers (naming the first bad cell) or hold infinity;
+            times that are missing, duplicated, unsorted or not of the given frequency; other channels than expected.
+    """
+    series = _from_frame(X, roles) if hasattr(X, "columns") else _from_array(X, roles)
+    if names is not None and series.names != tuple(names):
+        raise ValueError(f"X must have the channels {', '.join(names)}, got {', '.join(series.names)}")
+    return series
+
+
+def _from_array(X: Any, roles: Roles) -> Series:
+    if roles != Roles():
+        raise ValueError(f"X must be a DataFrame where columns have roles ({roles}), got {type(X).__name__}")
+    try:
+        values = np.asarray(X, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"X must hold numbers, got {type(X).__name__} with something else") from None
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or 0 in values.shape:
+        raise ValueError(f"X must have shape (time, channels), neither 0, got {values.shape}")
+    if np.isinf(values).any():
+        row, channel = np.argwhere(np.isinf(values))[0]
+        raise ValueError(
+            f"X must be finite or NaN (missing), got {values[row, channel]} in row {row}, channel {channel}"
+        )
+    none = np.empty((len(values), 0))
+    names = tuple(str(i) for i in range(values.shape[1]))
+    return Series(values, names, none, none, np.arange(len(values), dtype=np.float64), 1.0, False)
+
+
+def _from_frame(frame: "pandas.DataFrame", roles: Roles) -> Series:
+    if len(frame) == 0:
+        raise ValueError("X must have rows, got none")
+    frame = frame.rename(columns=str)
+    target = [roles.target] if isinstance(roles.target, str) else list(roles.target or ())
+    for name in (*([roles.time] if roles.time else []), *target, *roles.known):
+        if name not in frame:
+            hint = near_names(name, list(frame.columns))
+            raise ValueError(
+                f"columns must contain {name!r}, got {', '.join(frame.columns)}{'; ' + hint if hint else ''}"
+            )
+    if twice := [name for name in roles.known if name in target]:
+        raise ValueError(f"a column must be either target or known, got {twice[0]!r} as both")
+    times, dated = _times(frame, roles.time)
+    frame = frame.drop(columns=[roles.time]) if roles.time else frame
+    numbers = {str(name): _numbers(frame, str(name), roles.time is not None) for name in frame.columns}
+    target = target or [name for name in numbers if name not in roles.known]
+    if not target:
+        raise ValueError("X must have a column to forecast, got none beside time and known ones")
+    _check_order(times, dated, roles.time)
+    table = np.stack(list(numbers.values()), axis=1)
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    if roles.freq is not None:
+        times, table, step = _on_grid(times, table, roles.freq, dated)
+    place = {name: i for i, name in enumerate(numbers)}
+    past = [name for name in numbers if name not in target and name not in roles.known]
+    parts = [table[:, [place[name] for name in some]] for some in (target, past, list(roles.known))]
+    for name, part in (("known", parts[2]), ("past", parts[1])):
+        if name == "known" and np.isnan(part).any():
+            bad = list(roles.known)[int(np.isnan(part).any(axis=0).argmax())]
+            raise ValueError(f"known columns must have no missing values, got some in {bad!r}")
+    return Series(parts[0], tuple(target), parts[1], parts[2], times, step, dated)
+
+
+def _times(frame: "pandas.DataFrame", column: str | None) -> tuple[np.ndarray, bool]:
+    """Times as numbers, and whether they are dates."""
+    pandas = require("pandas", "tasks")
+    if column is None and not isinstance(frame.index, pandas.DatetimeIndex):
+        return np.arange(len(frame), dtype=np.float64), False
+    raw = frame.index.to_series() if column is None else frame[column]
+    if pandas.api.types.is_numeric_dtype(raw):
+        times, dated = raw.to_numpy(dtype=np.float64), False
+    else:
+        try:
+            dates = pandas.to_datetime(raw)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"time column {column!r} must hold dates or numbers, got {str(error).splitlines()[0]}"
+            ) from None
+        if dates.dt.tz is not None:
+            dates = dates.dt.tz_convert(None)
+        times, dated = dates.to_numpy(dtype="datetime64[ns]").astype(np.int64) / 1e9, True
+        times = np.where(dates.isna().to_numpy(), np.nan, times)
+    if np.isnan(times).any():
+        raise ValueError(f"times must not be missing, got none in row {int(np.isnan(times).argmax())}")
+    return times, dated
+
+
+def _check_order(times: np.ndarray, dated: bool, column: str | None) -> None:
+    difference = np.diff(times)
+    if (difference > 0).all():
+        return
+    row = int((difference <= 0).argmax()) + 1
+    first, second = (_dates(times[[row - 1, row]]) if dated else times[[row - 1, row]]).tolist()
+    if times[row] == times[row - 1] and (difference >= 0).all():
+        count = int((difference == 0).sum())
+        raise ValueError(
+            f"times must differ from row to row, got {count} duplicated, the first {second} in row {row}; is this a "
+            f"table with several series? Then use aaren.data.tables.wide, or drop duplicates"
+        )
+    where = f"column {column!r}" if column else "the index"
+    raise ValueError(f"times must be sorted, got {second} after {first} in row {row}; sort by {where} first")
+
+
+def _on_grid(times: np.ndarray, table: np.ndarray, freq: str, dated: bool) -> tuple[np.ndarray, np.ndarray, float]:
+    """Times at the given distance, with rows of NaN where there was none."""
+    pandas = require("pandas", "tasks")
+    try:
+        step = pandas.Timedelta(freq if freq[:1].isdigit() else f"1{freq}").total_seconds() if dated else float(freq)
+    except ValueError:
+        raise ValueError(f"freq must be a distance of times such as '15min', '1h' or '1d', got {freq!r}") from None
+    place = (times - times[0]) / step
+    if not np.allclose(place, place.round(), atol=1e-3):
+        row = int((abs(place - place.round()) > 1e-3).argmax())
+        usual = float(np.median(np.diff(times)))
+        text = str(pandas.Timedelta(seconds=usual)) if dated else f"{usual:g}"
+        raise ValueError(
+            f"times must be multiples of freq {freq!r} apart, got another in row {row}; usual distance: {text}"
+        )
+    place = place.round().astype(int)
+    if place[-1] + 1 > 10 * len(times):
+        raise ValueError(
+            f"freq must be about the distance of rows, got {freq!r}, with {place[-1] + 1:,} rows for {len(times):,}"
+        )
+    filled = np.full((place[-1] + 1, table.shape[1]), np.nan)
+    filled[place] = table
+    return times[0] + step * np.arange(len(filled)), filled, step
+
+
+def _numbers(frame: "pandas.DataFrame", name: str, timed: bool) -> np.ndarray:
+    pandas = require("pandas", "tasks")
+    numbers = pandas.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = np.isnan(numbers) & ~frame[name].isna().to_numpy() | np.isinf(numbers)
+    if bad.any():
+        row = int(bad.argmax())
+        hint = "" if timed else f"; if it is the time, name it with time={name!r}"
+        raise ValueError(f"column {name!r} must hold finite numbers, got {frame[name].iloc[row]!r} in row {row}{hint}")
+    return numbers
+
+
+def _dates(times: np.ndarray) -> np.ndarray:
+    return (times * 1e9).round().astype(np.int64).astype("datetime64[ns]").astype("datetime64[s]")
+
+
+def check_training_part(series: Series, window: int) -> None:
+    """Refuses channels from which nothing can be learned; warns of long runs of missing values.
+
+    Raises:
+        ValueError: a channel that is missing throughout, or constant.
+    """
+    for name, channel in zip(series.names, series.values.T, strict=True):
+        observed = channel[~np.isnan(channel)]
+        if len(observed) == 0:
+            raise ValueError(f"channel {name!r} must have values in the training part, got none in {len(channel)} rows")
+        if np.ptp(observed) <= 1e-9 * np.abs(observed).max():
+            raise ValueError(
+                f"channel {name!r} must vary in the training part, got {observed[0]:g} in all rows; leave it out"
+            )
+        run, row = longest_run(np.isnan(channel))
+        if run > window:
+            warnings.warn(
+                f"channel {name!r} is missing for {run} rows from row {row} on, longer than the {window} rows that "
+                f"forecasts look back; there they are guesses",
+                stacklevel=3,
+            )
+
+
+def longest_run(flags: np.ndarray) -> tuple[int, int]:
+    """Length and start of the longest run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    if len(edges) == 0:
+        return 0, 0
+    lengths = edges[1::2] - edges[::2]
+    longest = int(lengths.argmax())
+    return int(lengths[longest]), int(edges[2 * longest])
+
+
+def cycles_of(series: Series) -> tuple[str, ...]:
+    """The cycles of the calendar that the series shows: longer than two steps, and at least twice in it."""
+    span = series.times[-1] - series.times[0]
+    return tuple(n for n, period in CYCLES.items() if series.dated and 2 * series.step < period and 2 * period <= span)
+
+
+def calendar(times: np.ndarray, cycles: Sequence[str]) -> np.ndarray:
+    """(time, 2 · cycles): sine and cosine of the phase in each cycle."""
+    monday = 4 * DAY  # 1970-01-05
+    phases = [2 * np.pi * ((times - monday) % CYCLES[name]) / CYCLES[name] for name in cycles]
+    waves = [wave(phase) for phase in phases for wave in (np.sin, np.cos)]
+    return np.stack(waves, axis=1) if waves else np.empty((len(times), 0))
+
+
+def coming_rows(future: Any, horizon: int, known: Sequence[str]) -> np.ndarray | None:
+    """The known columns of the rows to come as (horizon, n), None if there are no such columns.
+
+    Raises:
+        ValueError: another shape, missing values, or nothing where columns are known.
+    """
+    if not known:
+        if future is not None:
+            raise ValueError("future must be None for a model without known columns, got values")
+        return None
+    if future is None:
+        raise ValueError(f"future must have {horizon} rows of the known columns {', '.join(known)}, got none")
+    table = future[list(known)] if hasattr(future, "columns") else future
+    values = np.asarray(table, dtype=np.float64)
+    if values.shape != (horizon, len(known)) or not np.isfinite(values).all():
+        raise ValueError(f"future must be finite of shape ({horizon}, {len(known)}), got {values.shape}")
+    return values

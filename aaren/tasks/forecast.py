@@ -1,0 +1,467 @@
+"""Forecasts of multivariate series: the estimator `Forecaster`."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+from aaren.data.series import Roles, Series, check_training_part, coming_rows, cycles_of, read_series
+from aaren.data.windows import (
+    ForecastBatch,
+    Layout,
+    Rows,
+    chunks,
+    collate,
+    training_stretches,
+    validation_stretches,
+)
+from aaren.layers.table import find_layer
+from aaren.models.forecaster import SequenceForecaster
+from aaren.models.windowed import Windowed
+from aaren.tasks.backtest import Backtest, Tally
+from aaren.tasks.forecast_stream import ForecastStream
+from aaren.tasks.saving import load_model, plain, save_model
+from aaren.train import Recipe, fit
+
+KIND = "aaren forecaster"
+NORMALISE = ("running", "window")
+
+RECIPES = {
+    "running": Recipe(updates=300, batch_size=8, validate_every=25, patience=4),
+    "window": Recipe(updates=400, batch_size=64, validate_every=25, patience=4),
+}
+"""How a forecaster is trained if nothing else is said."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"d_model": 64, "nhead": 4, "dim_feedforward": 128, "num_layers": 2},
+    "paper": {"d_model": 512, "nhead": 8, "dim_feedforward": 2048, "num_layers": 2},
+}
+"""Sizes, the same for every layer. `paper` has those of Feng et al.'s base code."""
+
+
+class Forecaster(BaseEstimator):
+    """Forecasts the next `horizon` rows of a series with several channels, after its end or after every row of it.
+
+    Args:
+        layer: a name in `LAYERS`.
+        horizon: rows to forecast.
+        context: rows that a forecast looks back directly (with normalise="window": all it looks back).
+        normalise: "running" (level and scale of the prefix so far, exponentially weighted: causal and part of the
+            state, so a stream equals `predict` on the whole prefix) or "window" (mean and standard deviation of the
+            last `context` rows, Liu et al. 2022: a stream recomputes these rows).
+        quantiles: probabilities whose quantiles are forecast too, beside the mean.
+        roles: what the columns of a DataFrame are, see `aaren.data.series.Roles`.
+        d_model, nhead, dim_feedforward, num_layers, dropout: size of the model, see `SequenceForecaster`.
+        recipe: how it is trained; None = `RECIPES[normalise]`.
+        validation: rows at the end of the training data that are held out for model selection and early stopping: a
+            share of all, or a number of rows.
+        seed: of the weights, the batches and the dropout.
+        checkpoint: a file in which training is kept at each validation, to go on from if it is interrupted.
+        progress: show a progress bar on standard error.
+
+    Attributes:
+        channels_: names of the channels that are forecast.
+        model_: the network, with the weights of the best validation loss.
+        training_: what training did, see `aaren.train.Fitted` (not after `load`).
+        validation_loss_: of those weights.
+
+    A series is an array (time, channels) or a DataFrame (time, columns), NaN where a value is missing; several series
+    of the same kind are a list of them. Times that are not equally spaced are seen by the model, as a feature and by
+    layers with `uses_elapsed`.
+    """
+
+    def __init__(
+        self,
+        layer: str = "aaren",
+        *,
+        horizon: int = 24,
+        context: int = 96,
+        normalise: str = "running",
+        quantiles: tuple[float, ...] = (),
+        roles: Roles = Roles(),  # noqa: B008 (frozen)
+        d_model: int = 64,
+        nhead: int = 4,
+        dim_feedforward: int = 128,
+        num_layers: int = 2,
+        dropout: float = 0.1,
+        recipe: Recipe | None = None,
+        validation: int | float = 0.2,
+        seed: int = 0,
+        checkpoint: str | Path | None = None,
+        progress: bool = False,
+    ):
+        self.layer = layer
+        self.horizon = horizon
+        self.context = context
+        self.normalise = normalise
+        self.quantiles = quantiles
+        self.roles = roles
+        self.d_model = d_model
+        self.nhead = nhead
+        self.dim_feedforward = dim_feedforward
+        self.num_layers = num_layers
+        self.dropout = dropout
+        self.recipe = recipe
+        self.validation = validation
+        self.seed = seed
+        self.checkpoint = checkpoint
+        self.progress = progress
+
+    def fit(self, X: Any, y: None = None, *, static: Any = None) -> "Forecaster":
+        """Trains on a series, or on a list of series; `y` is ignored.
+
+        Args:
+            X: the series. Its last rows are the validation part; scales are fitted on the rows before.
+            static: (series, n) numbers that belong to each series as a whole.
+
+        Raises:
+            ValueError: bad arguments or data (see `read_series`), a series that is too short, a channel that is
+                constant or never observed in the training part, a checkpoint of another run.
+            OSError: the checkpoint cannot be written.
+        """
+        self._check_arguments()
+        series = [read_series(one, self.roles) for one in (X if isinstance(X, list) else [X])]
+        for one in series[1:]:
+            if one.names != series[0].names:
+                raise ValueError(f"all series must have the same channels, got {series[0].names} and {one.names}")
+        own = _static(static, len(series))
+        held = [self._held_out(len(one)) for one in series]
+        train = [one[: len(one) - rows] for one, rows in zip(series, held, strict=True)]
+        for one in train:
+            check_training_part(one, self.context)
+
+        self.channels_ = series[0].names
+        self.step_ = float(np.median([one.step for one in train]))
+        self.dated_ = series[0].dated
+        self.layout_ = _layout(train, own, self.horizon)
+        self.model_ = self._build()
+        values = np.concatenate([one.values for one in train])
+        mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+        self._network.standardise(torch.from_numpy(mean), torch.from_numpy(spread))
+
+        rows = [Rows(one, self.layout_, numbers) for one, numbers in zip(series, own, strict=True)]
+        lengths = [len(one) for one in train]
+        recipe, size, origins = self._recipe(), self._training_rows(), self._origins()
+
+        def batch(number: int) -> ForecastBatch:
+            random = np.random.default_rng((self.seed, number))
+            stretches = training_stretches(lengths, self.horizon, size, origins, recipe.batch_size, random)
+            return collate(rows, stretches)
+
+        count = 24 if origins > 1 else 256
+        held_stretches = validation_stretches([len(one) for one in rows], lengths, self.horizon, size, origins, count)
+        held_batches = [collate(rows, held_stretches[i : i + 64]) for i in range(0, len(held_stretches), 64)]
+
+        def validate(model: nn.Module, device: torch.device) -> float:
+            parts = [(self._loss(model, part.to(device)).item(), len(part.x)) for part in held_batches]
+            return sum(value * count for value, count in parts) / sum(count for _, count in parts)
+
+        checkpoint = None if self.checkpoint is None else Path(self.checkpoint)
+        self.training_ = fit(
+            self.model_,
+            batch,
+            self._loss,
+            validate,
+            recipe,
+            seed=self.seed,
+            checkpoint=checkpoint,
+            run="" if checkpoint is None else self._run(series, own),
+            progress=self.progress,
+        )
+        self.validation_loss_ = self.training_.best_validation
+        return self
+
+    @torch.inference_mode()
+    def predict(self, X: Any, *, static: Any = None, future: Any = None) -> Any:
+        """The `horizon` rows after the last row of X.
+
+        Args:
+            X: the series so far, of the kind `fit` was given. With normalise="running" all of it is read, with
+                "window" its last `context` rows.
+            static: (n,) numbers that belong to the series.
+            future: (horizon, n) the known columns in the rows to come.
+
+        Returns:
+            (horizon, channels) means: an array, or a DataFrame with their times if X is one.
+        """
+        forecast, times = self._forecast(X, static, future)
+        return _as_given(X, forecast[..., 0], times, list(self.channels_))
+
+    @torch.inference_mode()
+    def predict_quantiles(self, X: Any, *, static: Any = None, future: Any = None) -> Any:
+        """Quantiles (horizon, channels, quantiles), or a DataFrame with columns "channel q0.9"; see `predict`.
+
+        Raises:
+            ValueError: also if the model was fitted without quantiles.
+        """
+        if not len(self.quantiles):
+            raise ValueError("quantiles must be given to Forecaster before fitting, got none")
+        forecast, times = self._forecast(X, static, future)
+        names = [f"{name} q{quantile:g}" for name in self.channels_ for quantile in self.quantiles]
+        if hasattr(X, "columns"):
+            return _as_given(X, forecast[..., 1:].reshape(len(forecast), -1), times, names)
+        return forecast[..., 1:]
+
+    @torch.inference_mode()
+    def backtest(
+        self, X: Any, *, start: int | None = None, stride: int = 1, windowed: bool = False, static: Any = None
+    ) -> Backtest:
+        """Errors of the forecasts that would have been made at the rows of X.
+
+        One pass over X: with normalise="running" a single stream from its first row, never reset. Every row that has
+        `horizon` rows after it is forecast from; none is dropped.
+
+        Args:
+            X: a series of the kind `fit` was given.
+            start: first row that is to be forecast; None = `context`.
+            stride: rows from one forecast to the next.
+            windowed: forecast from the last `context` rows only, each time from an empty state.
+            static: (n,) numbers that belong to the series.
+
+        Raises:
+            ValueError: X or what is left of it from `start` on is shorter than the horizon.
+        """
+        series = self._read(X)
+        start = min(self.context, len(series)) if start is None else start
+        last = len(series) - self.horizon - 1
+        if not 1 <= start <= last + 1:
+            raise ValueError(
+                f"X must have at least one row before the first forecast and {self.horizon} (the horizon) after it, "
+                f"got {len(series)} rows and start {start}"
+            )
+        origins = np.arange(start - 1, last + 1, stride)
+        rows = Rows(series, self.layout_, _static(static, 1, self.layout_)[0])
+        model: Any = self.model_
+        if windowed and not isinstance(model, Windowed):
+            model = Windowed(model, self.context).eval()
+        sees = isinstance(model, Windowed)
+        begin = max(0, int(origins[0]) - self.context + 1) if sees else 0
+        return self._errors(model, rows, origins, begin, 128 if sees else 512)
+
+    def score(self, X: Any, y: None = None, sample_weight: None = None) -> float:
+        """Minus the mean squared error of `backtest(X)`, so that higher is better; `y` is ignored."""
+        return -self.backtest(X).mse
+
+    def stream(self, *, static: Any = None, dtype: torch.dtype = torch.float64) -> ForecastStream:
+        """A live stream: `push(row)` gives the forecast after every row, in constant memory (with the layer `attention`
+        and normalise="running" in growing memory). Equal to `predict` of all rows so far."""
+        self._check_fitted()
+        own = _static(static, 1, self.layout_)[0]
+        return ForecastStream(
+            self.model_, self._network.unflatten, self.layout_, self.channels_, self.roles, self.step_, own, dtype
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `model.safetensors` and `config.json`; neither unless both could be written. Raises OSError."""
+        self._check_fitted()
+        arguments = {name: getattr(self, name) for name in self._get_param_names()}
+        arguments |= {"recipe": self.recipe and asdict(self.recipe), "roles": asdict(self.roles), "checkpoint": None}
+        config = {
+            "arguments": arguments,
+            "channels": self.channels_,
+            "step": self.step_,
+            "dated": self.dated_,
+            "layout": asdict(self.layout_),
+            "validation_loss": self.validation_loss_,
+        }
+        save_model(folder, KIND, config, self.model_.state_dict())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Forecaster":
+        """A forecaster that `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: the files are damaged, or of something else.
+        """
+        config, weights = load_model(folder, KIND)
+        arguments = {name: _tuples(value) for name, value in config["arguments"].items()}
+        arguments["recipe"] = arguments["recipe"] and Recipe(**arguments["recipe"])
+        arguments["roles"] = Roles(**arguments["roles"])
+        self = cls(**arguments)
+        self.channels_, self.step_, self.dated_ = tuple(config["channels"]), config["step"], config["dated"]
+        layout = {name: _tuples(value) for name, value in config["layout"].items()}
+        self.layout_ = Layout(**layout)
+        self.validation_loss_ = config["validation_loss"]
+        self.model_ = self._build()
+        self.model_.load_state_dict(weights)
+        self.model_.eval()
+        return self
+
+    @property
+    def _network(self) -> SequenceForecaster:
+        return self.model_.model if isinstance(self.model_, Windowed) else self.model_
+
+    def _build(self) -> Any:
+        with torch.random.fork_rng():
+            torch.manual_seed(int(self.seed))
+            network = SequenceForecaster(
+                len(self.channels_),
+                self.horizon,
+                covariates=self.layout_.covariates,
+                future=self.layout_.future,
+                quantiles=len(self.quantiles),
+                statistics=self.normalise,
+                window=self.context,
+                d_model=self.d_model,
+                nhead=self.nhead,
+                dim_feedforward=self.dim_feedforward,
+                num_layers=self.num_layers,
+                layer=self.layer,
+                dropout=self.dropout,
+            )
+        return network if self.normalise == "running" else Windowed(network, self.context)
+
+    def _recipe(self) -> Recipe:
+        return RECIPES[self.normalise] if self.recipe is None else self.recipe
+
+    def _training_rows(self) -> int:
+        """Rows of a training sequence: in running mode several contexts, so that long pasts are in its experience."""
+        return 4 * self.context if self.normalise == "running" else self.context
+
+    def _origins(self) -> int:
+        """Forecasts that a training sequence is asked for: a window has only one, at its end."""
+        return 32 if self.normalise == "running" else 1
+
+    def _held_out(self, rows: int) -> int:
+        """Rows of the validation part. Raises ValueError if too few are left on either side."""
+        held = round(self.validation * rows) if self.validation < 1 else int(self.validation)
+        if held < self.horizon + 1 or rows - held < self.horizon + 2:
+            raise ValueError(
+                f"X must have more than {self.horizon} rows (the horizon) in its training and in its validation part, "
+                f"got {rows - held} and {held} of {rows}; shorten horizon, or change validation"
+            )
+        return held
+
+    def _loss(self, model: nn.Module, batch: ForecastBatch) -> Tensor:
+        forecast, _ = model(batch.x, padding_mask=batch.padding_mask, elapsed=batch.elapsed, at=batch.at)
+        difference, pinball = self._deviations(forecast, batch.target)
+        loss = difference**2 if pinball is None else difference**2 + pinball.mean(dim=-1)
+        return torch.where(batch.observed, loss, 0.0).sum() / batch.observed.sum().clamp(min=1)
+
+    def _deviations(self, forecast: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Target less mean and, of each quantile, twice the pinball loss; in units of the spread."""
+        difference = (target[..., None] - self._network.unflatten(forecast)) / self._network.scale[:, None]
+        if not self.quantiles:
+            return difference[..., 0], None
+        level = torch.tensor(self.quantiles, dtype=difference.dtype, device=difference.device)
+        error = difference[..., 1:]
+        return difference[..., 0], 2 * torch.maximum(level * error, (level - 1) * error)
+
+    def _errors(self, model: Any, rows: Rows, origins: np.ndarray, begin: int, size: int) -> Backtest:
+        state, tally = model.initial_state(1, dtype=torch.float64), Tally()
+        for start, stop, some in chunks(begin, int(origins[-1]) + 1, origins, size):
+            forecast, state = self._advance(model, state, rows, start, stop, some)
+            if len(some):
+                target, observed = rows.target(some)
+                difference, pinball = self._deviations(forecast, torch.from_numpy(target)[None].to(forecast.device))
+                loss = None if pinball is None else pinball[0].mean(dim=-1).cpu().numpy()
+                tally.add(difference[0].cpu().numpy(), observed, loss)
+        return tally.result(origins, quantiles=bool(self.quantiles))
+
+    def _advance(
+        self, model: Any, state: Any, rows: Rows, start: int, stop: int, origins: np.ndarray
+    ) -> tuple[Tensor, Any]:
+        """One call on the rows from start to stop, with forecasts after the origins, or the last if there are none."""
+        device = self._network.scale.device
+        x = torch.from_numpy(rows.x(start, stop))[None].to(device)
+        elapsed = torch.from_numpy(rows.elapsed[start:stop])[None].to(device)
+        at = torch.from_numpy((origins if len(origins) else np.array([stop - 1])) - start)[None].to(device)
+        return model(x, state, elapsed=elapsed, at=at)
+
+    def _forecast(self, X: Any, static: Any, future: Any) -> tuple[np.ndarray, np.ndarray]:
+        """(horizon, channels, 1 + quantiles) after the last row of X, and the times."""
+        series = self._read(X)
+        coming = coming_rows(future, self.horizon, self.roles.known)
+        rows = Rows(series, self.layout_, _static(static, 1, self.layout_)[0], coming)
+        state = self.model_.initial_state(1, dtype=torch.float64)
+        begin = max(0, len(series) - self.context) if isinstance(self.model_, Windowed) else 0
+        forecast = None
+        for start, stop, some in chunks(begin, len(series), np.array([len(series) - 1]), 512):
+            forecast, state = self._advance(self.model_, state, rows, start, stop, some)
+        assert forecast is not None
+        return self._network.unflatten(forecast[0, 0]).double().cpu().numpy(), series.following(self.horizon)
+
+    def _read(self, X: Any) -> Series:
+        self._check_fitted()
+        if isinstance(X, list):
+            raise ValueError("X must be one series, got a list; call once for each")
+        series = read_series(X, self.roles, self.channels_)
+        if series.dated != self.dated_:
+            raise ValueError("X must have dates exactly if the training series had, got the opposite")
+        return replace(series, step=self.step_)
+
+    def _check_arguments(self) -> None:
+        if not isinstance(self.layer, str):
+            raise ValueError(f"layer must be a name in LAYERS, got {self.layer!r}")
+        find_layer(self.layer)
+        for name, least in (("horizon", 1), ("context", 2), ("seed", 0)):
+            value = getattr(self, name)
+            if value != int(value) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")
+        if self.normalise not in NORMALISE:
+            raise ValueError(f"normalise must be one of {', '.join(NORMALISE)}, got {self.normalise!r}")
+        if not all(0 < quantile < 1 for quantile in self.quantiles) or list(self.quantiles) != sorted(self.quantiles):
+            raise ValueError(f"quantiles must lie between 0 and 1, in order, got {self.quantiles}")
+        if self.validation <= 0 or (self.validation >= 1 and self.validation != int(self.validation)):
+            raise ValueError(f"validation must be a share below 1 or a number of rows, got {self.validation}")
+        if not isinstance(self.recipe, Recipe | None):
+            raise ValueError(f"recipe must be an aaren.train.Recipe, got {self.recipe!r}")
+        if not isinstance(self.roles, Roles):
+            raise ValueError(f"roles must be aaren.data.series.Roles, got {self.roles!r}")
+
+    def _run(self, series: Sequence[Series], static: np.ndarray) -> str:
+        """What a checkpoint must agree with."""
+        digest = hashlib.sha256(static.tobytes())
+        for one in series:
+            for part in (one.values, one.past, one.known, one.times):
+                digest.update(repr(part.shape).encode() + part.tobytes())
+        arguments = {n: getattr(self, n) for n in self._get_param_names() if n not in ("checkpoint", "progress")}
+        run = arguments | {"recipe": asdict(self._recipe()), "roles": asdict(self.roles), "data": digest.hexdigest()}
+        return json.dumps(run, sort_keys=True, default=plain)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise ValueError("Forecaster must be fitted first, got one without a model; call fit(X) or load(folder)")
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, which JSON makes of tuples, as tuples again."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _layout(train: Sequence[Series], static: np.ndarray, horizon: int) -> Layout:
+    def scales(columns: np.ndarray) -> tuple[tuple[float, float], ...]:
+        means, spreads = np.nanmean(columns, axis=0), np.nanstd(columns, axis=0)
+        return tuple((float(m), float(s) if s > 1e-9 * abs(m) else 1.0) for m, s in zip(means, spreads, strict=True))
+
+    return Layout(
+        horizon,
+        cycles=cycles_of(max(train, key=len)),
+        irregular=not all(one.regular for one in train),
+        past=scales(np.concatenate([one.past for one in train])),
+        known=scales(np.concatenate([one.known for one in train])),
+        static=scales(static),
+    )
+
+
+def _static(static: Any, count: int, layout: Layout | None = None) -> np.ndarray:
+    """Static numbers as (count, n), n = 0 if there are none."""
+    numbers = np.empty((count, 0)) if static is None else np.asarray(static, dtype=np.float64).reshape(count, -1)
+    if not np.isfinite(numbers).all() or (layout is not None and numbers.shape[1] != len(layout.static)):
+        wanted = "as in fit" if layout is None else f"{len(layout.static)} numbers as in fit"
+        raise ValueError(f"static must be finite, {wanted}, got {static!r}")
+    return numbers
+
+
+def _as_given(X: Any, values: np.ndarray, times: np.ndarray, names: list[str]) -> Any:
+    if not hasattr(X, "columns"):
+        return values
+    return type(X)(values, index=times, columns=names)
