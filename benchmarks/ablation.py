@@ -1,7 +1,7 @@
 """What of `AarenGated` pays: variants of it, and other layers, by their errors on validation parts.
 
 python benchmarks/ablation.py [--seeds 2] [--jobs 2]: forecasts of 192 rows, preset `small`, normalise="running";
-nothing of a test part is read. Appends to benchmarks/results/ablation.jsonl, and runs no variant twice; prints the table of
+nothing of a test part is read. Appends to benchmarks/results/ablation.jsonl, and runs none twice; prints the table of
 docs/forecasting.md: errors divided by those of `attention` on the same set and seed, their geometric mean over sets.
 """
 
