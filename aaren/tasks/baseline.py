@@ -1,6 +1,7 @@
 """What forecasters without a network have in common: the manners of `Forecaster`."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.base import BaseEstimator
 
 from aaren.data.series import Roles, Series, check_training_part, read_series
 from aaren.tasks.backtest import Backtest, Tally
+from aaren.tasks.forecast_plot import plot_forecast
 from aaren.tasks.forecasting import as_given, backtest_origins, check_arguments, held_out
 
 CHUNK = 4_000_000  # numbers in an array of windows, at most
@@ -43,8 +45,8 @@ class Baseline(BaseEstimator):
         self.roles = roles
         self.validation = validation
 
-    def fit(self, X: Any, y: None = None) -> "Baseline":
-        """Learns from a series, or from a list of series; `y` is ignored.
+    def fit(self, X: Any, y: None = None) -> Any:
+        """Learns from a series, or from a list of series, and returns itself; `y` is ignored.
 
         Raises:
             ValueError: bad arguments or data (see `read_series`), a series that is too short, a channel that is
@@ -72,6 +74,12 @@ class Baseline(BaseEstimator):
         windows = self._windows(filled(self._standardised(series)))
         forecast = self._forecast(windows[-1:])[0].T * self.spread_ + self.mean_
         return as_given(X, forecast, series.following(self.horizon), list(self.channels_))
+
+    def plot(self, X: Any, path: str | Path, *, rows: int | None = None) -> None:
+        """Writes a picture (PNG) of the last `rows` rows of X, by default `context`, and the forecast after them."""
+        forecast = np.asarray(self.predict(X))[..., None]
+        rows = self.context if rows is None else rows
+        plot_forecast(self._read(X), forecast, Path(path), quantiles=(), rows=rows)
 
     def backtest(self, X: Any, *, start: int | None = None, stride: int = 1) -> Backtest:
         """Errors of the forecasts that would have been made at the rows of X; see `Forecaster.backtest`."""

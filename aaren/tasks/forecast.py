@@ -26,6 +26,7 @@ from aaren.layers.table import find_layer
 from aaren.models.forecaster import SequenceForecaster
 from aaren.models.windowed import Windowed
 from aaren.tasks.backtest import Backtest, Tally
+from aaren.tasks.forecast_plot import plot_forecast
 from aaren.tasks.forecast_stream import ForecastStream
 from aaren.tasks.forecasting import as_given, backtest_origins, check_arguments, check_whole, held_out
 from aaren.tasks.saving import load_model, plain, save_model
@@ -209,6 +210,21 @@ class Forecaster(BaseEstimator):
         if hasattr(X, "columns"):
             return as_given(X, forecast[..., 1:].reshape(len(forecast), -1), times, names)
         return forecast[..., 1:]
+
+    def plot(
+        self, X: Any, path: str | Path, *, rows: int | None = None, static: Any = None, future: Any = None
+    ) -> None:
+        """Writes a picture (PNG) of the last `rows` rows of X, by default `context`, and the forecast after them.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            OSError: the folder cannot be written.
+            ValueError: see `predict`.
+        """
+        with torch.inference_mode():
+            forecast, _ = self._forecast(X, static, future)
+        rows = self.context if rows is None else rows
+        plot_forecast(self._read(X), forecast, Path(path), quantiles=self.quantiles, rows=rows)
 
     @torch.inference_mode()
     def backtest(

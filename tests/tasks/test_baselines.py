@@ -5,7 +5,7 @@ import pandas
 import pytest
 
 from aaren.data.series import Roles
-from aaren.tasks.baselines import BASELINES, usual_period
+from aaren.tasks.baselines import BASELINES, Autoregression, Last, Linear, Seasonal, usual_period
 
 
 def random_walks(rows=260, channels=2, seed=0):
@@ -25,7 +25,7 @@ def autoregressive(coefficients, rows, seed=0, noise=1.0, level=5.0):
 
 def test_last_repeats_the_last_value():
     step = np.concatenate([random_walks(100), np.full((40, 2), 3.5)])
-    model = BASELINES["last"](horizon=6, context=4).fit(step)
+    model = Last(horizon=6, context=4).fit(step)
     np.testing.assert_allclose(model.predict(step), np.full((6, 2), 3.5))
     assert model.backtest(step, start=101).mse < 1e-20
     assert model.backtest(step, start=90).mse > 1e-3
@@ -33,9 +33,9 @@ def test_last_repeats_the_last_value():
 
 def test_seasonal_is_exact_on_a_periodic_series():
     wave = np.tile(np.random.default_rng(0).normal(size=(7, 2)), (30, 1))
-    model = BASELINES["seasonal"](horizon=10, context=8, period=7).fit(wave)
+    model = Seasonal(horizon=10, context=8, period=7).fit(wave)
     assert model.backtest(wave).mse < 1e-20
-    assert BASELINES["seasonal"](horizon=10, context=8, period=6).fit(wave).backtest(wave).mse > 0.1
+    assert Seasonal(horizon=10, context=8, period=6).fit(wave).backtest(wave).mse > 0.1
     np.testing.assert_allclose(model.predict(wave[:-10]), wave[-10:])
 
 
@@ -45,8 +45,8 @@ def test_seasonal_is_exact_on_a_periodic_series():
 def test_the_usual_period_is_a_day_or_a_week_or_a_year(freq, period):
     """If it is a whole number of rows, and in the context: at ten minutes a day has 144 rows."""
     frame = pandas.DataFrame({"x": random_walks()[:, 0]}, index=pandas.date_range("2020", periods=260, freq=freq))
-    assert BASELINES["seasonal"](horizon=3, context=96).fit(frame).period_ == period
-    assert BASELINES["seasonal"](horizon=3, context=96).fit(frame.reset_index(drop=True)).period_ == 1
+    assert Seasonal(horizon=3, context=96).fit(frame).period_ == period
+    assert Seasonal(horizon=3, context=96).fit(frame.reset_index(drop=True)).period_ == 1
     assert usual_period(600.0) == 144
 
 
@@ -54,7 +54,7 @@ def test_linear_recovers_a_linear_map():
     """x_{t+1} = 1.2 x_t - 0.4 x_{t-1} + 0.2 x_{t-2}: the weights sum to 1, so levels do not matter."""
     weights = np.array([1.2, -0.4, 0.2])
     series = autoregressive(weights, 6000, noise=1.0)[:, None]
-    model = BASELINES["linear"](horizon=2, context=3).fit(series)
+    model = Linear(horizon=2, context=3).fit(series)
     ahead = np.array([1.2 * 1.2 - 0.4, -1.2 * 0.4 + 0.2, 1.2 * 0.2])
     # of the window less its mean: known up to a constant, since those sum to 0
     found = model.weights_[0, :-1, :].T[:, ::-1]
@@ -64,19 +64,19 @@ def test_linear_recovers_a_linear_map():
     window = series[-3:, 0]
     np.testing.assert_allclose(model.predict(series)[0, 0], weights @ window[::-1], atol=0.25)
     smooth = np.sin(np.arange(400) / 5)[:, None] + [[0.0, 100.0]]
-    assert BASELINES["linear"](horizon=12, context=24).fit(smooth).backtest(smooth).mse < 1e-4
+    assert Linear(horizon=12, context=24).fit(smooth).backtest(smooth).mse < 1e-4
 
 
 def test_linear_follows_the_level_of_each_window():
     walks = random_walks(400)
-    model = BASELINES["linear"](horizon=4, context=8).fit(walks)
+    model = Linear(horizon=4, context=8).fit(walks)
     shift = np.array([500.0, -900.0])
     np.testing.assert_allclose(model.predict(walks + shift), model.predict(walks) + shift)
 
 
 def test_autoregression_finds_the_coefficients_of_an_ar2_process():
     series = np.stack([autoregressive([0.5, 0.3], 20_000), autoregressive([1.1, -0.6], 20_000, seed=1)], axis=1)
-    model = BASELINES["ar"](horizon=3, context=2).fit(series)
+    model = Autoregression(horizon=3, context=2).fit(series)
     np.testing.assert_allclose(model.coefficients_, [[0.5, 0.3], [1.1, -0.6]], atol=0.02)
     x = series[-2:, 1] - 5
     for row in model.predict(series)[:, 1] - 5:  # one step after the other
@@ -88,10 +88,10 @@ def test_autoregression_does_not_explode():
     """Growth in the training part, none in the validation part: then no growing map is chosen."""
     series = np.concatenate([1.05 ** np.arange(300), np.full(100, 1.05**300)])[:, None]
     series += np.random.default_rng(0).normal(size=series.shape)
-    model = BASELINES["ar"](horizon=90, context=2, validation=100).fit(series)
+    model = Autoregression(horizon=90, context=2, validation=100).fit(series)
     assert np.abs(model.predict(series)).max() < 10 * series.max()
     wild = np.random.default_rng(0).normal(size=(60, 1))
-    assert np.isfinite(BASELINES["ar"](horizon=8, context=24).fit(wild).predict(wild)).all()
+    assert np.isfinite(Autoregression(horizon=8, context=24).fit(wild).predict(wild)).all()
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -141,7 +141,7 @@ def test_forecasts_look_at_the_context_and_never_ahead(name):
 def test_frames_keep_their_times_and_other_columns_are_not_forecast():
     frame = pandas.DataFrame(random_walks(), columns=["OT", "load"])
     frame.insert(0, "date", pandas.date_range("2020-01-01", periods=260, freq="h"))
-    model = BASELINES["last"](horizon=2, context=24, roles=Roles(time="date", target="OT")).fit(frame)
+    model = Last(horizon=2, context=24, roles=Roles(time="date", target="OT")).fit(frame)
     forecast = model.predict(frame)
     assert list(forecast.columns) == ["OT"]
     assert forecast.index.tolist() == list(pandas.date_range("2020-01-11 20:00", periods=2, freq="h"))
@@ -150,10 +150,10 @@ def test_frames_keep_their_times_and_other_columns_are_not_forecast():
 
 def test_several_series_are_pooled():
     series = [random_walks(seed=seed) for seed in range(3)]
-    model = BASELINES["linear"](horizon=3, context=12).fit(series)
+    model = Linear(horizon=3, context=12).fit(series)
     train = np.concatenate([one[:208] for one in series])
     np.testing.assert_allclose(model.mean_, train.mean(axis=0))
-    alone = BASELINES["linear"](horizon=3, context=12).fit(series[0])
+    alone = Linear(horizon=3, context=12).fit(series[0])
     assert not np.allclose(model.weights_, alone.weights_)
 
 
@@ -176,7 +176,7 @@ def test_errors_of_arguments(name, arguments, message):
 
 
 def test_errors_of_data():
-    model = BASELINES["last"](horizon=5, context=12)
+    model = Last(horizon=5, context=12)
     with pytest.raises(ValueError, match="Last must be fitted first"):
         model.predict(random_walks())
     model.fit(random_walks())
