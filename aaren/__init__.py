@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aaren.stream import KeyedStream as KeyedStream
     from aaren.stream import Stream as Stream
     from aaren.tasks.classify import Classifier as Classifier
+    from aaren.tasks.forecast import Forecaster as Forecaster
 
 _HOME = {
     "Aaren": "aaren.layers.aaren",
@@ -31,6 +32,7 @@ _HOME = {
     "Block": "aaren.layers.block",
     "Classifier": "aaren.tasks.classify",
     "Encoder": "aaren.models.encoder",
+    "Forecaster": "aaren.tasks.forecast",
     "GRU": "aaren.layers.recurrent",
     "KeyedStream": "aaren.stream",
     "LAYERS": "aaren.layers.table",

@@ -233,7 +233,7 @@ def test_errors_of_classify(waves_folder, tmp_path, capsys, monkeypatch):
     good = ["classify", "--data", waves_folder, "--out", tmp_path / "out"]
     error = fails(capsys, *good, "--layer", "atention")
     assert (
-        "layer must be one of aaren, aaren_decay, attention, gru, lstm, mingru, minlstm, got 'atention'; did you mean"
+        "layer must be one of aaren, aaren_decay, aaren_gated, attention, gru, lstm, mingru, minlstm, got 'atention'; did you mean"
         in error
     )
     error = fails(capsys, "classify", "--data", "JapaneseVowls", "--out", tmp_path / "out")

@@ -35,7 +35,7 @@ class Classify:
     out: Path
     """folder for results"""
     layer: str = "aaren"
-    """aaren, aaren_decay, attention, gru, lstm, mingru or minlstm"""
+    """aaren, aaren_decay, aaren_gated, attention, gru, lstm, mingru or minlstm"""
     preset: Preset = "small"
     """size and training: small (a minute on one core) or paper (the published sizes)"""
     seed: int = 0

@@ -139,6 +139,14 @@ class FoldedAaren(_PrefixSoftmax):
         return self.score_weight, self.score_bias
 
 
+def rates_over(count: int) -> Float[Tensor, "H"]:
+    """Rates whose softplus are decays with half-lives spread evenly over the logarithm of `HALF_LIVES`."""
+    shortest, longest = HALF_LIVES
+    middle = (torch.arange(count) + 0.5) / count  # a single one: the geometric mean
+    decays = math.log(2) / (shortest * (longest / shortest) ** middle)
+    return torch.log(torch.expm1(decays))
+
+
 class AarenDecay(nn.Module):
     """Aaren that forgets: a token's weight halves with every half-life of its head, in tokens or in time.
 
@@ -156,10 +164,7 @@ class AarenDecay(nn.Module):
         super().__init__()
         self.d_model = d_model
         self.attention: _PrefixSoftmax = Aaren(d_model, nhead, bias=bias, dropout=dropout)
-        shortest, longest = HALF_LIVES
-        middle = (torch.arange(nhead) + 0.5) / nhead  # one head: the geometric mean
-        rates = math.log(2) / (shortest * (longest / shortest) ** middle)
-        self.rate = nn.Parameter(torch.log(torch.expm1(rates)))  # softplus(rate) = rates
+        self.rate = nn.Parameter(rates_over(nhead))
 
     def initial_state(
         self, batch_size: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None

@@ -5,6 +5,7 @@ import difflib
 from torch import nn
 
 from aaren.layers.aaren import Aaren, AarenDecay
+from aaren.layers.aaren_gated import AarenGated
 from aaren.layers.attention import Attention
 from aaren.layers.gated import MinGRU, MinLSTM
 from aaren.layers.protocol import LayerFactory
@@ -13,6 +14,7 @@ from aaren.layers.recurrent import GRU, LSTM
 LAYERS: dict[str, LayerFactory] = {
     "aaren": Aaren,
     "aaren_decay": AarenDecay,
+    "aaren_gated": AarenGated,
     "attention": Attention,
     "gru": GRU,
     "lstm": LSTM,

@@ -134,14 +134,14 @@ class SequenceForecaster(nn.Module):
         values, last = linear_scan(1 - observed, observed * (values - self.mean) / self.scale, state["last"], **flags)
         level, scale, statistics = self.statistics(values, observed, state["statistics"], elapsed=elapsed, **flags)
         normal = (values - level) / scale
-        windows, _, window = lags(normal, state["window"], **flags)
-        patches = windows[..., -self.patch :].flatten(-2)
-        h = self.embed(torch.cat([patches, 1 - observed, covariates], dim=-1))
+        patches, _, window = lags(normal, state["window"], size=self.patch, **flags)
+        windows, _, _ = lags(normal, state["window"], at=at, **flags)  # of the few rows that are forecast from
+        h = self.embed(torch.cat([patches.flatten(-2), 1 - observed, covariates], dim=-1))
         h, encoder = self.encoder(self.dropout(h), state["encoder"], elapsed=elapsed, **flags)
         state = {"last": last, "statistics": statistics, "window": window, "encoder": encoder}
 
         if at is not None:
-            h, windows, level, scale, future = (_rows(tensor, at) for tensor in (h, windows, level, scale, future))
+            h, level, scale, future = (_rows(tensor, at) for tensor in (h, level, scale, future))
         return self._forecast(h, windows, level, scale, future), state
 
     def _forecast(

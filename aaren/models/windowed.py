@@ -56,10 +56,7 @@ class Windowed(nn.Module):
             state = self.initial_state(x.shape[0], x.device)
         elapsed = accept_elapsed(elapsed, x, padding_mask)
         tokens = torch.cat([x, elapsed[..., None]], dim=-1)
-        windows, there, state = lags(tokens, state, padding_mask=padding_mask, reset=reset)
-        if at is not None:
-            rows = torch.arange(at.shape[0], device=at.device)[:, None]
-            windows, there = windows[rows, at], there[rows, at]
+        windows, there, state = lags(tokens, state, padding_mask=padding_mask, reset=reset, at=at)
         shape = windows.shape[:2]
         windows = windows.transpose(-1, -2).flatten(0, 1)  # (B·P, context, inputs + 1)
         age = torch.arange(self.context - 1, -1, -1, device=x.device)

@@ -30,46 +30,57 @@ def lags(
     *,
     padding_mask: PaddingMask | None = None,
     reset: Reset | None = None,
-) -> tuple[Float[Tensor, "B T D K"], Int[Tensor, "B T"], LagState]:
-    """For every token a window that ends with it.
+    size: int | None = None,
+    at: Int[Tensor, "B P"] | None = None,
+) -> tuple[Float[Tensor, "B P D K"], Int[Tensor, "B P"], LagState]:
+    """For every token, or some of them, a window that ends with it.
 
     Args:
         x: tokens.
-        state: what came before; its K - 1 tokens set the size K of the windows. Never changed.
+        state: what came before, N - 1 tokens if windows are to have up to N. Never changed.
         padding_mask: True = the token does not exist; its own window is that of the last live token before it.
         reset: True = no window reaches back across the start of this token.
+        size: tokens in a window, at most N; None = N.
+        at: the tokens whose windows are wanted; None = all, then P = T.
 
     Returns:
-        Windows, the latest token last and zeros where there is none (without a mask a view of one tensor); how many
-        of the tokens in each window there are; the state after the last token.
+        Windows, the latest token last and zeros where there is none (for all tokens and without a mask a view of one
+        tensor); how many of the tokens in each window there are; the state after the last token.
     """
     check_flags("padding_mask", padding_mask, x.shape[:2])
     check_flags("reset", reset, x.shape[:2])
     if state.length.shape[0] != x.shape[0]:
         raise ValueError(f"state must have the rows of x, {x.shape[0]}, got {state.length.shape[0]}")
-    before = state.tokens.shape[1]
-    time, size = x.shape[1], before + 1
+    before, time = state.tokens.shape[1], x.shape[1]
+    size = before + 1 if size is None else size
     seen, total = tokens_since(state.length, x, padding_mask, reset)
-    there = seen.clamp(max=size)
-    if padding_mask is not None:  # live tokens to the front, in their order
-        x = torch.where(padding_mask[..., None], 0.0, x)
-        order = padding_mask.long().argsort(dim=1, stable=True)
-        x = x.gather(1, order[..., None].expand_as(x))
-    line = torch.cat([state.tokens.to(x.dtype), x], dim=1)
     if padding_mask is None:
-        windows, tail = line.unfold(1, size, 1), line[:, time:]
+        live = torch.arange(1, time + 1, device=x.device).expand(x.shape[:2])
+    else:  # live tokens to the front, in their order
+        live = (~padding_mask).cumsum(dim=1)
+        order = padding_mask.long().argsort(dim=1, stable=True)
+        x = torch.where(padding_mask[..., None], 0.0, x).gather(1, order[..., None].expand_as(x))
+    # Token number `live` ends at place before + live of the line; place 0 is for the window of no token at all.
+    line = torch.cat([x.new_zeros(x.shape[0], 1, x.shape[2]), state.tokens.to(x.dtype), x], dim=1)
+    tail = line[:, time + 1 :] if padding_mask is None else _windows_at(line, live[:, -1:] + before, before)[:, 0]
+    if at is None and padding_mask is None:
+        windows = line[:, before + 2 - size :].unfold(1, size, 1)
     else:
-        ends = (~padding_mask).cumsum(dim=1)  # the window that ends with the last live token
-        padded = torch.cat([line.new_zeros(line.shape[0], 1, line.shape[2]), line], dim=1)
-        every = padded.unfold(1, size, 1)
-        windows = every.gather(1, ends[..., None, None].expand(-1, -1, *every.shape[2:]))
-        places = ends[:, -1:] + torch.arange(before, device=x.device)
-        tail = line.gather(1, places[..., None].expand(-1, -1, line.shape[2]))
+        rows = torch.arange(x.shape[0], device=x.device)[:, None]
+        live, seen = (live, seen) if at is None else (live[rows, at], seen[rows, at])
+        windows = _windows_at(line, live + before, size).transpose(2, 3)
+    there = seen.clamp(max=size)
     if reset is not None or padding_mask is not None:
-        age = torch.arange(size - 1, -1, -1, device=x.device)
-        windows = torch.where((age < there[..., None])[:, :, None], windows, 0.0)
-        tail = torch.where((age[1:] < total[:, None])[..., None], tail, 0.0)
+        age = torch.arange(max(size, before + 1) - 1, -1, -1, device=x.device)
+        windows = torch.where((age[-size:] < there[..., None])[:, :, None], windows, 0.0)
+        tail = torch.where((age[age.shape[0] - before :] < total[:, None])[..., None], tail, 0.0)
     return windows, there, LagState(tail.to(state.tokens.dtype), total.clamp(max=before))
+
+
+def _windows_at(line: Float[Tensor, "B N D"], ends: Int[Tensor, "B P"], size: int) -> Float[Tensor, "B P K D"]:
+    """The `size` tokens of the line up to each end."""
+    places = ends[..., None] + torch.arange(1 - size, 1, device=line.device)
+    return line[torch.arange(line.shape[0], device=line.device)[:, None, None], places]
 
 
 def tokens_since(

@@ -15,11 +15,11 @@ class Backtest:
     """(n,) mean squared error of each forecast, NaN if nothing of it was observed"""
     absolute: np.ndarray
     """(n,) mean absolute error of each"""
-    squared_by_horizon: np.ndarray
+    mse_by_horizon: np.ndarray
     """(horizon,) mean squared error of each step"""
-    absolute_by_horizon: np.ndarray
+    mae_by_horizon: np.ndarray
     """(horizon,) mean absolute error of each step"""
-    squared_by_channel: np.ndarray
+    mse_by_channel: np.ndarray
     """(channels,) mean squared error of each channel"""
     absolute_by_channel: np.ndarray
     """(channels,) mean absolute error of each channel"""

@@ -36,8 +36,8 @@ KIND = "aaren forecaster"
 NORMALISE = ("running", "window")
 
 RECIPES = {
-    "running": Recipe(updates=300, batch_size=8, validate_every=25, patience=4),
-    "window": Recipe(updates=400, batch_size=64, validate_every=25, patience=4),
+    "running": Recipe(updates=250, batch_size=8, validate_every=25, patience=4),
+    "window": Recipe(updates=300, batch_size=32, validate_every=25, patience=4),
 }
 """How a forecaster is trained if nothing else is said."""
 

@@ -1,0 +1,101 @@
+"""What of `AarenGated` pays: variants of it, and other layers, by their errors on validation parts.
+
+python benchmarks/ablation.py [--seeds 2] [--jobs 2]: forecasts of 192 rows, preset `small`, normalise="running";
+nothing of a test part is read. Appends to benchmarks/results/ablation.jsonl, and runs none twice; prints the table of
+docs/forecasting.md: errors divided by those of `attention` on the same set and seed, their geometric mean over sets.
+"""
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from math import exp, log
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+import tyro
+
+from aaren.bench import environment
+from aaren.data.catalog import find
+from aaren.data.series import Roles
+from aaren.data.tables import load_frame
+from aaren.files import read_json_lines
+from aaren.layers.aaren_gated import AarenGated
+from aaren.layers.table import LAYERS
+from aaren.tasks.forecast import PRESETS, Forecaster
+
+RESULTS = Path(__file__).parent / "results" / "ablation.jsonl"
+SETS = ("ETTh1", "ETTm1", "exchange_rate", "weather", "traffic_6")
+VARIANTS = {
+    **{name: LAYERS[name] for name in ("aaren", "aaren_decay", "attention", "gru", "mingru")},
+    "input decay": partial(AarenGated, kernel=1, gate=False),
+    "input decay, convolution": partial(AarenGated, gate=False),
+    "input decay, gate": partial(AarenGated, kernel=1),
+    "input decay, convolution, gate": AarenGated,
+    "learned decay, convolution, gate": partial(AarenGated, input_decay=False),
+    "input decay, convolution, gate, 2 queries a head": partial(AarenGated, queries=2),
+}
+
+
+@dataclass(frozen=True)
+class Ablation:
+    seeds: int = 2
+    """runs of each variant"""
+    jobs: int = 2
+    """runs at a time, each on one thread"""
+
+
+def run(variant: str, data: str, seed: int) -> dict[str, object]:
+    torch.set_num_threads(1)
+    LAYERS["variant"] = VARIANTS[variant]
+    frame, split = load_frame(data), find(data).split
+    rows = [int(part * len(frame)) if isinstance(part, float) else part for part in split]
+    end = len(frame) - rows[2] if isinstance(split[0], float) else rows[0] + rows[1]  # of the validation part
+    held = end - rows[0]
+    forecaster = Forecaster("variant", horizon=192, validation=held, seed=seed, **PRESETS["small"])
+    series = frame.iloc[:end, 1:].to_numpy() if data == "weather" else frame[:end]
+    if data != "weather":  # whose dates have a gap and a double
+        forecaster.set_params(roles=Roles(time="date"))
+    forecaster.fit(series)
+    part = series[rows[0] - 96 :]
+    return {
+        "variant": variant,
+        "data": data,
+        "seed": seed,
+        "windowed": forecaster.backtest(part, windowed=True, stride=4).mse,
+        "stream": forecaster.backtest(part, stride=4).mse,
+        "updates": forecaster.training_.updates,
+        "seconds": forecaster.training_.seconds,
+        **environment(),
+    }
+
+
+def main(ablation: Ablation) -> None:
+    done = read_json_lines(RESULTS) if RESULTS.exists() else []
+    known = {(r["variant"], r["data"], r["seed"]) for r in done}
+    cells = [cell for cell in product(VARIANTS, SETS, range(ablation.seeds)) if cell not in known]
+    cells.sort(key=lambda cell: cell[2])
+    with ProcessPoolExecutor(ablation.jobs, mp_context=get_context("spawn")) as pool:
+        for result in pool.map(run, *zip(*cells, strict=True)) if cells else ():
+            done.append(result)
+            with RESULTS.open("a") as file:
+                file.write(json.dumps(result) + "\n")
+    at = {(r["variant"], r["data"], r["seed"]): r for r in done}
+    print("| variant | windowed | stream | seconds |\n| --- | ---: | ---: | ---: |")
+    for variant in VARIANTS:
+        cells_of = []
+        for part in ("windowed", "stream"):
+            ratios = [
+                exp(mean(log(at[variant, d, s][part] / at["attention", d, s]["windowed"]) for d in SETS))
+                for s in range(ablation.seeds)
+            ]
+            cells_of.append(f"{mean(ratios):.3f} ± {stdev(ratios):.3f}" if len(ratios) > 1 else f"{ratios[0]:.3f}")
+        seconds = mean(r["seconds"] for r in done if r["variant"] == variant)
+        print(f"| {variant} | {cells_of[0]} | {cells_of[1]} | {seconds:.0f} |")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Ablation))
