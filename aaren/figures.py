@@ -1,15 +1,12 @@
 """Pictures of results."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import stdev
-from typing import Any
 
 from aaren.comparison import Metric, Record
-from aaren.extras import require
-from aaren.files import write_folder
 from aaren.grid import Grid, mean
+from aaren.png import new_figure, write_png
 
 
 def comparison_figure(grid: Grid, metric: Metric, path: Path, title: str) -> None:
@@ -63,16 +60,3 @@ def streaming_figure(streams: Sequence[Record], path: Path, title: str) -> None:
         axes.legend()
     figure.suptitle(title, fontsize=10)
     write_png(figure, path)
-
-
-def new_figure(width: int | float, height: int | float) -> Any:
-    """An empty matplotlib figure of so many inches. Raises ImportError if matplotlib is not installed."""
-    require("matplotlib.backends.backend_agg", "tasks")
-    return require("matplotlib.figure", "tasks").Figure(figsize=(width, height), layout="constrained")
-
-
-def write_png(figure: Any, path: Path) -> None:
-    """Raises OSError if the folder cannot be written."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
-    write_folder(path.parent, {path.name: content.getvalue()})

@@ -48,6 +48,10 @@ class Grid:
             place = tuple(record[name] for name in comparison.rows), str(record[comparison.column])
             self._runs.setdefault(place, []).append(record)
 
+    def measured(self, metric: Metric) -> "Grid":
+        """The rows and columns that have this metric somewhere: not all results of a task need to have all metrics."""
+        return Grid(self.comparison, [record for record in self.records if record.get(metric.name) is not None])
+
     def runs(self, metric: Metric, row: Row, column: str) -> Runs:
         """Seed to result; nothing if the cell is missing."""
         records = self._runs.get((row, column), [])

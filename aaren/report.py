@@ -42,7 +42,7 @@ def size(number: int | float) -> str:
 
 
 COSTS = {
-    "parameters": ("parameters", "{:,}".format),
+    "parameters": ("parameters", "{:,.0f}".format),
     "train_seconds": ("training time (s)", "{:,.1f}".format),
     "peak_memory_bytes": ("memory of training", size),
     "token_us": ("µs a streamed token", "{:,.0f}".format),
@@ -77,9 +77,11 @@ def write_report(records: Sequence[Record], comparisons: Sequence[Comparison], f
             counted += grid.records
             name = "-".join([comparison.task, *_fixed(grid).values()])
             for metric in comparison.metrics:
-                section = metric_section(grid, metric)
-                sections.append(section)
-                comparison_figure(grid, metric, folder / f"{name}-{metric.name}.png", section.title)
+                measured = grid.measured(metric)
+                if measured.records:
+                    section = metric_section(measured, metric)
+                    sections.append(section)
+                    comparison_figure(measured, metric, folder / f"{name}-{metric.name}.png", section.title)
             sections.append(cost_section(grid))
     streams = newest([r for r in records if r["task"] == STREAM], lambda record: (*_model(record), record["layer"]))
     counted += streams

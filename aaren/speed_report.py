@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aaren.figures import new_figure, streaming_figure, write_png
+from aaren.figures import streaming_figure
+from aaren.png import new_figure, write_png
 from aaren.report import markdown_table, size
 
 Record = dict[str, Any]

@@ -8,7 +8,9 @@ import tyro
 from aaren.cli.bench import Bench
 from aaren.cli.classify import Classify
 from aaren.cli.compare_classify import CompareClassify
+from aaren.cli.compare_forecast import CompareForecast
 from aaren.cli.data import Data
+from aaren.cli.forecast import Forecast
 from aaren.cli.report import Report
 from aaren.cli.stream import Stream
 from aaren.errors import EXPECTED, one_line
@@ -19,10 +21,11 @@ Example: aaren compare classify --data JapaneseVowels --layers aaren attention g
 
 Compare = (
     Annotated[CompareClassify, tyro.conf.subcommand("classify")]
-    | Annotated[None, tyro.conf.Suppress]  # a second kind of command, as tyro needs where there is only one task yet
+    | Annotated[CompareForecast, tyro.conf.subcommand("forecast")]
 )
 Command = (
     Annotated[Classify, tyro.conf.subcommand("classify")]
+    | Annotated[Forecast, tyro.conf.subcommand("forecast")]
     | Annotated[Compare, tyro.conf.subcommand("compare", description=COMPARE)]
     | Annotated[Stream, tyro.conf.subcommand("stream")]
     | Annotated[Report, tyro.conf.subcommand("report")]

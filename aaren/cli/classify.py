@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from aaren.cli.results import check_results
 from aaren.comparison import Comparison, Metric
 from aaren.files import check_writable
 
@@ -60,7 +61,7 @@ class Classify:
         find_layer(self.layer)
         train, test = load_train_and_test(self.data)
         check_writable(self.out)
-        self._check_results()
+        check_results(self.out, self.settings())
         checkpoint = self.out / "checkpoint.safetensors"
         arguments: dict[str, Any] = dict(PRESETS[self.preset])
         if self.updates is not None:
@@ -92,17 +93,6 @@ class Classify:
             f"(validation {classifier.validation_accuracy_:.3f}), {result['parameters']:,} parameters, "
             f"{result['updates']} updates in {result['train_seconds']:.1f} s"
         )
-
-    def _check_results(self) -> None:
-        """Raises ValueError if the folder has results of other settings: they are not overwritten."""
-        file = self.out / "result.json"
-        if not file.exists():
-            return
-        old = json.loads(file.read_text())
-        if other := {name: old.get(name) for name, value in self.settings().items() if old.get(name) != value}:
-            raise ValueError(
-                f"out must be a new folder or one of the same settings, got results with {other} in {str(self.out)!r}"
-            )
 
     def settings(self) -> dict[str, Any]:
         """What a result must agree with to be this command's."""

@@ -7,9 +7,10 @@ import tyro
 
 from aaren.cli.classify import CLASSIFY
 from aaren.cli.compare import show
+from aaren.cli.forecast import FORECAST
 from aaren.files import check_writable, read_json_lines
 
-COMPARISONS = (CLASSIFY,)
+COMPARISONS = (CLASSIFY, FORECAST)
 """How results are read, one for each task."""
 
 

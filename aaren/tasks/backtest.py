@@ -21,6 +21,8 @@ class Backtest:
     """(horizon,) mean absolute error of each step"""
     mse_by_channel: np.ndarray
     """(channels,) mean squared error of each channel"""
+    absolute_by_channel: np.ndarray
+    """(channels,) mean absolute error of each channel"""
     pinball: float = float("nan")
     """mean quantile loss (twice the pinball loss), NaN without quantiles"""
     mse: float = field(default=float("nan"))
@@ -43,7 +45,7 @@ class Tally:
         squared, absolute, count = difference**2, np.abs(difference), observed
         by_origin = [x.sum(axis=(1, 2)) for x in (squared, absolute, count)]
         by_horizon = [x.sum(axis=(0, 2)) for x in (squared, absolute, count)]
-        by_channel = [x.sum(axis=(0, 1)) for x in (squared, count)]
+        by_channel = [x.sum(axis=(0, 1)) for x in (squared, absolute, count)]
         self._parts.append((*by_origin, *by_horizon, *by_channel))
         if pinball is not None:
             self._pinball += float(np.where(observed, pinball, 0.0).sum())
@@ -60,7 +62,8 @@ class Tally:
                 absolute / count,
                 totals[0] / totals[2],
                 totals[1] / totals[2],
-                totals[3] / totals[4],
+                totals[3] / totals[5],
+                totals[4] / totals[5],
                 self._pinball / count.sum() if quantiles else float("nan"),
                 squared.sum() / count.sum(),
                 absolute.sum() / count.sum(),

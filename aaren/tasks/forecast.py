@@ -26,7 +26,9 @@ from aaren.layers.table import find_layer
 from aaren.models.forecaster import SequenceForecaster
 from aaren.models.windowed import Windowed
 from aaren.tasks.backtest import Backtest, Tally
+from aaren.tasks.forecast_plot import plot_forecast
 from aaren.tasks.forecast_stream import ForecastStream
+from aaren.tasks.forecasting import as_given, backtest_origins, check_arguments, check_whole, held_out
 from aaren.tasks.saving import load_model, plain, save_model
 from aaren.train import Recipe, fit
 
@@ -132,7 +134,7 @@ class Forecaster(BaseEstimator):
             if one.names != series[0].names:
                 raise ValueError(f"all series must have the same channels, got {series[0].names} and {one.names}")
         own = _static(static, len(series))
-        held = [self._held_out(len(one)) for one in series]
+        held = [held_out(len(one), self.validation, self.horizon) for one in series]
         train = [one[: len(one) - rows] for one, rows in zip(series, held, strict=True)]
         for one in train:
             check_training_part(one, self.context)
@@ -192,7 +194,7 @@ class Forecaster(BaseEstimator):
             (horizon, channels) means: an array, or a DataFrame with their times if X is one.
         """
         forecast, times = self._forecast(X, static, future)
-        return _as_given(X, forecast[..., 0], times, list(self.channels_))
+        return as_given(X, forecast[..., 0], times, list(self.channels_))
 
     @torch.inference_mode()
     def predict_quantiles(self, X: Any, *, static: Any = None, future: Any = None) -> Any:
@@ -206,8 +208,23 @@ class Forecaster(BaseEstimator):
         forecast, times = self._forecast(X, static, future)
         names = [f"{name} q{quantile:g}" for name in self.channels_ for quantile in self.quantiles]
         if hasattr(X, "columns"):
-            return _as_given(X, forecast[..., 1:].reshape(len(forecast), -1), times, names)
+            return as_given(X, forecast[..., 1:].reshape(len(forecast), -1), times, names)
         return forecast[..., 1:]
+
+    def plot(
+        self, X: Any, path: str | Path, *, rows: int | None = None, static: Any = None, future: Any = None
+    ) -> None:
+        """Writes a picture (PNG) of the last `rows` rows of X, by default `context`, and the forecast after them.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            OSError: the folder cannot be written.
+            ValueError: see `predict`.
+        """
+        with torch.inference_mode():
+            forecast, _ = self._forecast(X, static, future)
+        rows = self.context if rows is None else rows
+        plot_forecast(self._read(X), forecast, Path(path), quantiles=self.quantiles, rows=rows)
 
     @torch.inference_mode()
     def backtest(
@@ -229,14 +246,7 @@ class Forecaster(BaseEstimator):
             ValueError: X or what is left of it from `start` on is shorter than the horizon.
         """
         series = self._read(X)
-        start = min(self.context, len(series)) if start is None else start
-        last = len(series) - self.horizon - 1
-        if not 1 <= start <= last + 1:
-            raise ValueError(
-                f"X must have at least one row before the first forecast and {self.horizon} (the horizon) after it, "
-                f"got {len(series)} rows and start {start}"
-            )
-        origins = np.arange(start - 1, last + 1, stride)
+        origins = backtest_origins(len(series), start, stride, self.horizon, self.context)
         rows = Rows(series, self.layout_, _static(static, 1, self.layout_)[0])
         model: Any = self.model_
         if windowed and not isinstance(model, Windowed):
@@ -330,16 +340,6 @@ class Forecaster(BaseEstimator):
         """Forecasts that a training sequence is asked for: a window has only one, at its end."""
         return 32 if self.normalise == "running" else 1
 
-    def _held_out(self, rows: int) -> int:
-        """Rows of the validation part. Raises ValueError if too few are left on either side."""
-        held = round(self.validation * rows) if self.validation < 1 else int(self.validation)
-        if held < self.horizon + 1 or rows - held < self.horizon + 2:
-            raise ValueError(
-                f"X must have more than {self.horizon} rows (the horizon) in its training and in its validation part, "
-                f"got {rows - held} and {held} of {rows}; shorten horizon, or change validation"
-            )
-        return held
-
     def _loss(self, model: nn.Module, batch: ForecastBatch) -> Tensor:
         forecast, _ = model(batch.x, padding_mask=batch.padding_mask, elapsed=batch.elapsed, at=batch.at)
         difference, pinball = self._deviations(forecast, batch.target)
@@ -402,20 +402,14 @@ class Forecaster(BaseEstimator):
         if not isinstance(self.layer, str):
             raise ValueError(f"layer must be a name in LAYERS, got {self.layer!r}")
         find_layer(self.layer)
-        for name, least in (("horizon", 1), ("context", 2), ("seed", 0)):
-            value = getattr(self, name)
-            if value != int(value) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")
+        check_arguments(self.horizon, self.context, self.roles, self.validation)
+        check_whole("seed", self.seed, 0)
         if self.normalise not in NORMALISE:
             raise ValueError(f"normalise must be one of {', '.join(NORMALISE)}, got {self.normalise!r}")
         if not all(0 < quantile < 1 for quantile in self.quantiles) or list(self.quantiles) != sorted(self.quantiles):
             raise ValueError(f"quantiles must lie between 0 and 1, in order, got {self.quantiles}")
-        if self.validation <= 0 or (self.validation >= 1 and self.validation != int(self.validation)):
-            raise ValueError(f"validation must be a share below 1 or a number of rows, got {self.validation}")
         if not isinstance(self.recipe, Recipe | None):
             raise ValueError(f"recipe must be an aaren.train.Recipe, got {self.recipe!r}")
-        if not isinstance(self.roles, Roles):
-            raise ValueError(f"roles must be aaren.data.series.Roles, got {self.roles!r}")
 
     def _run(self, series: Sequence[Series], static: np.ndarray) -> str:
         """What a checkpoint must agree with."""
@@ -459,9 +453,3 @@ def _static(static: Any, count: int, layout: Layout | None = None) -> np.ndarray
         wanted = "as in fit" if layout is None else f"{len(layout.static)} numbers as in fit"
         raise ValueError(f"static must be finite, {wanted}, got {static!r}")
     return numbers
-
-
-def _as_given(X: Any, values: np.ndarray, times: np.ndarray, names: list[str]) -> Any:
-    if not hasattr(X, "columns"):
-        return values
-    return type(X)(values, index=times, columns=names)
