@@ -181,7 +181,7 @@ def test_errors_of_report(tmp_path, capsys):
     assert "line 2 of" in fails(capsys, "report", tmp_path / "r.jsonl", "--out", tmp_path)
     (tmp_path / "r.jsonl").write_text('{"part": "scan"}\n')
     error = fails(capsys, "report", tmp_path / "r.jsonl", "--out", tmp_path)
-    assert "task of a result must be one of classify, stream, got 'None'" in error
+    assert "task of a result must be one of classify, forecast, stream, got 'None'" in error
     (tmp_path / "r.jsonl").write_text("")
     assert "at least one record" in fails(capsys, "report", tmp_path / "r.jsonl", "--out", tmp_path)
 
@@ -381,7 +381,7 @@ def test_help_is_quick_and_worth_reading():
     done = aaren("--help")
     for word in ("classify", "compare", "stream", "report", "Example:"):
         assert word in done.stdout
-    for command in ("classify", "compare", "compare classify", "stream", "report"):
+    for command in ("classify", "forecast", "compare", "compare classify", "compare forecast", "stream", "report"):
         assert "Example: aaren" in aaren(*command.split(), "--help").stdout
     code = "import sys, aaren.cli; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -53,7 +53,8 @@ class Forecast:
     out: Path
     """folder for results"""
     layer: str = "aaren"
-    """aaren, aaren_decay, attention, gru, lstm, mingru or minlstm; or without a network last, seasonal, linear or ar"""
+    """aaren, aaren_decay, aaren_gated, attention, gru, lstm, mingru or minlstm; or, without a network, last, seasonal,
+    linear or ar"""
     horizon: int = 24
     """rows to forecast"""
     normalise: Normalise = "running"

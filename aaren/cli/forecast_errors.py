@@ -29,21 +29,21 @@ def error_summary(
         each simple forecast that the forecaster saves; `channels`: of each the mean absolute errors in the units of the
         data, of the forecaster (`mae`) and of each simple forecast (`mae_NAME`). None stands for what was not observed.
     """
-    shown = sorted({*(step for step in STEPS if step < len(errors.squared_by_horizon)), len(errors.squared_by_horizon)})
+    shown = sorted({*(step for step in STEPS if step < len(errors.mse_by_horizon)), len(errors.mse_by_horizon)})
     steps = [
         {
             "step": step,
-            "mse": _number(errors.squared_by_horizon[step - 1]),
-            "mae": _number(errors.absolute_by_horizon[step - 1]),
+            "mse": _number(errors.mse_by_horizon[step - 1]),
+            "mae": _number(errors.mae_by_horizon[step - 1]),
             **{
-                f"skill_{name}": _skill(errors.squared_by_horizon[step - 1], other.squared_by_horizon[step - 1])
+                f"skill_{name}": _skill(errors.mse_by_horizon[step - 1], other.mse_by_horizon[step - 1])
                 for name, other in simple.items()
             },
         }
         for step in shown
     ]
-    units = {"mae": errors.absolute_by_channel * spread}
-    units |= {f"mae_{name}": other.absolute_by_channel * spread for name, other in simple.items()}
+    units = {"mae": errors.mae_by_channel * spread}
+    units |= {f"mae_{name}": other.mae_by_channel * spread for name, other in simple.items()}
     return {
         "steps": steps,
         **{f"skill_{name}": _skill(errors.mse, other.mse) for name, other in simple.items()},

@@ -14,17 +14,18 @@ from aaren.files import check_writable
 
 @dataclass(frozen=True)
 class Stream:
-    """Feed samples to a saved model one at a time and print the class probabilities after each.
+    """Feed samples to a saved model one at a time and print the class probabilities, or the forecast, after each.
 
     Samples come as JSON lines, a list of numbers each, from standard input or a file. With --keyed a line is
     {"key": K, "x": [...]} and K names one of many streams. With --data and --case the samples are a case of a data
-    set's test part. Answers go to standard output, a JSON line each.
+    set's test part. For a forecaster a line is a row, {"date": "2026-01-01 10:00", "load": 3.5, ...}, with null where a
+    value is missing. Answers go to standard output, a JSON line each.
 
     Example: aaren stream results/vowels/model --data JapaneseVowels --case 0 --show bars
     """
 
     model: tyro.conf.Positional[Path]
-    """folder that `aaren classify` wrote: OUT/model"""
+    """folder that `aaren classify` or `aaren forecast` wrote: OUT/model"""
     input: Path | None = None
     """file of samples; by default standard input"""
     data: str | None = None
@@ -42,17 +43,25 @@ class Stream:
 
     def run(self) -> None:
         from aaren.tasks.classify import Classifier
+        from aaren.tasks.saving import kind_of
 
+        if self.snapshot is not None:
+            check_writable(self.snapshot.parent)
+            if self.snapshot.is_dir():
+                raise ValueError(f"snapshot must be a file, got the folder {str(self.snapshot)!r}")
+        if kind_of(self.model) == "aaren forecaster":
+            if self.keyed or self.data is not None or self.case is not None or self.show != "json":
+                raise ValueError("keyed, data, case and show must be left out for a forecaster, got some of them")
+            from aaren.cli.stream_forecast import stream_forecasts
+
+            stream_forecasts(self.model, self.input, self.restore, self.snapshot)
+            return
         classifier = Classifier.load(self.model)
         names = [str(name) for name in classifier.classes_]
         single, many = classifier.stream(), classifier.keyed_stream()
         stream = many if self.keyed else single
         if self.restore is not None:
             stream.restore(self.restore)
-        if self.snapshot is not None:
-            check_writable(self.snapshot.parent)
-            if self.snapshot.is_dir():
-                raise ValueError(f"snapshot must be a file, got the folder {str(self.snapshot)!r}")
         if self.input is not None and self.data is not None:
             raise ValueError("samples must come from input or from data, got both")
         if (self.data is None) != (self.case is None):

@@ -11,7 +11,7 @@ from aaren.models.encoder import Encoder
 from aaren.models.statistics import RunningStatistics, Statistics, WindowStatistics
 from aaren.ops.lags import lags, no_lags
 from aaren.ops.linear_scan import linear_scan
-from aaren.shapes import Elapsed, PaddingMask, Reset, Tokens
+from aaren.shapes import Elapsed, PaddingMask, Reset
 
 
 class SequenceForecaster(nn.Module):
@@ -145,7 +145,12 @@ class SequenceForecaster(nn.Module):
         return self._forecast(h, windows, level, scale, future), state
 
     def _forecast(
-        self, h: Tokens, windows: Float[Tensor, "B P C K"], level: Tokens, scale: Tokens, future: Tokens
+        self,
+        h: Float[Tensor, "B P D"],
+        windows: Float[Tensor, "B P C W"],
+        level: Float[Tensor, "B P C"],
+        scale: Float[Tensor, "B P C"],
+        future: Float[Tensor, "B P F"],
     ) -> Float[Tensor, "B P K"]:
         y = self.unflatten(self.head(h))
         if self.future:

@@ -21,7 +21,7 @@ class Backtest:
     """(horizon,) mean absolute error of each step"""
     mse_by_channel: np.ndarray
     """(channels,) mean squared error of each channel"""
-    absolute_by_channel: np.ndarray
+    mae_by_channel: np.ndarray
     """(channels,) mean absolute error of each channel"""
     pinball: float = float("nan")
     """mean quantile loss (twice the pinball loss), NaN without quantiles"""

@@ -1,5 +1,6 @@
 """What every forecaster does in the same way, whether it is a network or not."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ def check_arguments(horizon: int, context: int, roles: Any, validation: int | fl
         raise ValueError(f"roles must be aaren.data.series.Roles, got {roles!r}")
 
 
-def check_whole(name: str, value: int | float, least: int) -> None:
+def check_whole(name: str, value: Any, least: int) -> None:
     """Raises ValueError unless the value is a whole number, and large enough."""
-    if value != int(value) or value < least:
+    if not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")
 
 
@@ -38,8 +39,10 @@ def backtest_origins(rows: int, start: int | None, stride: int, horizon: int, co
     """Rows after which a backtest forecasts: the first forecast is of row `start`, None = `context`.
 
     Raises:
-        ValueError: there is no row before the first forecast, or fewer than `horizon` rows after it.
+        ValueError: there is no row before the first forecast, or fewer than `horizon` rows after it; stride is below 1.
     """
+    if stride < 1:
+        raise ValueError(f"stride must be at least 1, got {stride}")
     start = min(context, rows) if start is None else start
     last = rows - horizon - 1
     if not 1 <= start <= last + 1:

@@ -41,6 +41,14 @@ def load_model(folder: str | Path, kind: str) -> tuple[dict[str, Any], dict[str,
     return config, tensors
 
 
+def kind_of(folder: str | Path) -> str:
+    """What `save_model` was told that a folder holds; "" if that cannot be read."""
+    try:
+        return str(json.loads((Path(folder) / "config.json").read_text())["kind"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def plain(value: Any) -> Any:
     """A number or path, such as a grid search or a user gives, as JSON knows it."""
     return value.item() if isinstance(value, np.generic) else str(value)

@@ -112,8 +112,8 @@ def test_a_backtest_equals_a_loop_of_predictions(name):
     np.testing.assert_allclose(result.mse, np.nanmean(squared))
     np.testing.assert_allclose(result.mae, np.nanmean(absolute))
     np.testing.assert_allclose(result.squared, np.nanmean(squared, axis=(1, 2)))
-    np.testing.assert_allclose(result.squared_by_horizon, np.nanmean(squared, axis=(0, 2)))
-    np.testing.assert_allclose(result.absolute_by_channel, np.nanmean(absolute, axis=(0, 1)))
+    np.testing.assert_allclose(result.mse_by_horizon, np.nanmean(squared, axis=(0, 2)))
+    np.testing.assert_allclose(result.mae_by_channel, np.nanmean(absolute, axis=(0, 1)))
     assert model.score(test) == -model.backtest(test).mse
 
 
