@@ -32,11 +32,11 @@ SETS = ("ETTh1", "ETTm1", "exchange_rate", "weather", "traffic_6")
 VARIANTS = {
     **{name: LAYERS[name] for name in ("aaren", "aaren_decay", "attention", "gru", "mingru")},
     "input decay": partial(AarenGated, kernel=1, gate=False),
-    "input decay, convolution": partial(AarenGated, gate=False),
     "input decay, gate": partial(AarenGated, kernel=1),
-    "input decay, convolution, gate": AarenGated,
-    "learned decay, convolution, gate": partial(AarenGated, input_decay=False),
-    "input decay, convolution, gate, 2 queries a head": partial(AarenGated, queries=2),
+    "input decay, gate, convolution": AarenGated,
+    "input decay, gate, 2 queries a head": partial(AarenGated, kernel=1, queries=2),
+    "learned decay, gate": partial(AarenGated, kernel=1, input_decay=False),
+    "input decay, gate, convolution, 2 queries a head": partial(AarenGated, queries=2),
 }
 
 

@@ -149,9 +149,10 @@ class Forecast:
         import numpy as np
         import torch
 
-        from aaren.bench import Cost, stream_cost
+        from aaren.bench import MARKS, Cost, stream_cost
         from aaren.data.series import read_series
         from aaren.data.windows import Rows
+        from aaren.tasks.backtest import along
         from aaren.tasks.forecast import PRESETS, RECIPES, Forecaster
         from aaren.train import Recipe
 
@@ -175,6 +176,7 @@ class Forecast:
         if self.normalise == "running":
             shown = model.backtest(table, start=start)
             measured |= {"stream_mse": shown.mse, "stream_mae": shown.mae}
+            measured["along"] = along(shown, windowed, MARKS)
         if self.quantiles:
             measured["pinball"] = shown.pinball
         rows = Rows(read_series(table, parts.roles), model.layout_, np.empty(0))

@@ -77,7 +77,7 @@ class AarenGated(nn.Module):
             nn.init.normal_(self.decay_proj.weight, std=0.1 * d_model**-0.5)  # at first about the rates above
         self.gate_proj = nn.Linear(d_model, d_model * queries) if gate else None
         if kernel > 1:
-            self.taps = nn.Parameter(torch.zeros(d_model, kernel))  # at first the token itself
+            self.taps = nn.Parameter(torch.empty(d_model, kernel).uniform_(-1, 1) * kernel**-0.5)  # as nn.Conv1d
             self.tap_bias = nn.Parameter(torch.zeros(d_model))
 
     def extra_repr(self) -> str:

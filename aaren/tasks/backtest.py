@@ -1,5 +1,6 @@
 """Errors of the forecasts that would have been made in the past."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +30,29 @@ class Backtest:
     """mean squared error of everything observed"""
     mae: float = field(default=float("nan"))
     """mean absolute error of everything observed"""
+
+
+def along(stream: Backtest, windowed: Backtest, places: Sequence[int]) -> list[dict[str, int | float]]:
+    """How a stream that is never reset fares as it gets longer, beside windows of the same rows.
+
+    For each place, and for the end of the stream, the mean squared errors of the forecasts from the second half of all
+    rows up to there.
+
+    Args:
+        stream: errors of forecasts from a stream that began with row 0.
+        windowed: errors of forecasts after the same rows.
+        places: numbers of rows.
+    """
+    rows = stream.origins + 1  # that the stream has seen
+    end = int(rows[-1])
+    told = []
+    for place in [*(place for place in places if rows[0] <= place < end), end]:
+        some = (rows > place // 2) & (rows <= place)
+        errors = {
+            name: float(np.nanmean(one.squared[some])) for name, one in (("stream", stream), ("windowed", windowed))
+        }
+        told.append({"rows": place, **errors})
+    return told
 
 
 class Tally:
