@@ -11,7 +11,7 @@ from aaren.models.encoder import Encoder
 from aaren.models.statistics import RunningStatistics, Statistics, WindowStatistics
 from aaren.ops.lags import lags, no_lags
 from aaren.ops.linear_scan import linear_scan
-from aaren.shapes import Elapsed, PaddingMask, Reset, Tokens
+from aaren.shapes import Elapsed, PaddingMask, Reset
 
 
 class SequenceForecaster(nn.Module):
@@ -129,9 +129,10 @@ class SequenceForecaster(nn.Module):
         flags: Any = {"padding_mask": padding_mask, "reset": reset}
         sizes = (self.channels, self.channels, self.covariates, self.horizon * self.future)
         values, observed, covariates, future = x.split(sizes, dim=-1)
+        values = torch.where(observed > 0.5, (values - self.mean) / self.scale, 0.0)  # NaN may stand where none is
         observed = (observed > 0.5).to(x.dtype)
 
-        values, last = linear_scan(1 - observed, observed * (values - self.mean) / self.scale, state["last"], **flags)
+        values, last = linear_scan(1 - observed, values, state["last"], **flags)
         level, scale, statistics = self.statistics(values, observed, state["statistics"], elapsed=elapsed, **flags)
         normal = (values - level) / scale
         windows, _, window = lags(normal, state["window"], **flags)
@@ -145,7 +146,12 @@ class SequenceForecaster(nn.Module):
         return self._forecast(h, windows, level, scale, future), state
 
     def _forecast(
-        self, h: Tokens, windows: Float[Tensor, "B P C K"], level: Tokens, scale: Tokens, future: Tokens
+        self,
+        h: Float[Tensor, "B P D"],
+        windows: Float[Tensor, "B P C W"],
+        level: Float[Tensor, "B P C"],
+        scale: Float[Tensor, "B P C"],
+        future: Float[Tensor, "B P F"],
     ) -> Float[Tensor, "B P K"]:
         y = self.unflatten(self.head(h))
         if self.future:

@@ -36,7 +36,7 @@ def lags(
     Args:
         x: tokens.
         state: what came before; its K - 1 tokens set the size K of the windows. Never changed.
-        padding_mask: True = the token does not exist; its own window is that of the last live token before it.
+        padding_mask: True = the token does not exist; its own window means nothing, but is finite.
         reset: True = no window reaches back across the start of this token.
 
     Returns:
@@ -52,7 +52,6 @@ def lags(
     seen, total = tokens_since(state.length, x, padding_mask, reset)
     there = seen.clamp(max=size)
     if padding_mask is not None:  # live tokens to the front, in their order
-        x = torch.where(padding_mask[..., None], 0.0, x)
         order = padding_mask.long().argsort(dim=1, stable=True)
         x = x.gather(1, order[..., None].expand_as(x))
     line = torch.cat([state.tokens.to(x.dtype), x], dim=1)
