@@ -37,20 +37,24 @@ SUBJECTS = {name: lambda make=make: make(12, 3) for name, make in LAYERS.items()
     "encoder": lambda: Encoder(2, 12, 3, 24, layer="aaren_decay"),
     "forecaster": lambda: forecaster(covariates=2),
     "forecaster with future and quantiles": lambda: forecaster(8, 1, 4, covariates=2, future=1, quantiles=1),
-    "windowed forecaster": lambda: Windowed(forecaster(covariates=2, statistics="window"), 4),
-    "windowed running forecaster": lambda: Windowed(forecaster(covariates=2), 4),
+    "windowed forecaster": lambda: Windowed(forecaster(covariates=2, statistics="window", layer="mingru"), 4),
+    "windowed running forecaster": lambda: Windowed(forecaster(covariates=2, layer="mingru"), 4),
 }
 
 
-@pytest.mark.parametrize("law", [law for law in ALL if law != "tools"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+DTYPES = [torch.float64, torch.float32]
+CASES = [(law, dtype) for law in ALL for dtype in DTYPES if law != "tools"]
+CASES.remove(("precision", torch.float32))  # a law that chooses its own
+
+
+@pytest.mark.parametrize(("law", "dtype"), CASES)
 @pytest.mark.parametrize("name", SUBJECTS)
-def test_law(name, dtype, law):
+def test_law(name, law, dtype):
     check_sequence_layer(SUBJECTS[name](), laws=[law], dtype=dtype)
 
 
 @pytest.mark.unchecked
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_law_tools(name, dtype):
     check_sequence_layer(SUBJECTS[name](), laws=["tools"], dtype=dtype)
