@@ -165,9 +165,8 @@ def _from_frame(frame: "pandas.DataFrame", roles: Roles) -> Series:
     missing = np.isnan(parts[2])
     if missing.any():
         bad = roles.known[int(missing.any(axis=0).argmax())]
-        raise ValueError(
-            f"known columns must have no missing values{', nor rows left out' if roles.freq else ''}, got some in {bad!r}"
-        )
+        gaps = ", nor rows left out" if roles.freq else ""
+        raise ValueError(f"known columns must have no missing values{gaps}, got some in {bad!r}")
     return Series(parts[0], tuple(target), parts[1], parts[2], times, step, dated, tuple(past))
 
 
@@ -254,7 +253,9 @@ def _numbers(frame: "pandas.DataFrame", name: str, timed: bool) -> np.ndarray:
     if bad.any():
         row = int(bad.argmax())
         hint = "" if timed else f"; if it is the time, name it with time={name!r}"
-        raise ValueError(f"column {name!r} must hold finite numbers, got {column.iloc[row]!r} in row {row}{hint}")
+        cell = column.iloc[row]
+        shown = repr(cell) if isinstance(cell, str) else cell
+        raise ValueError(f"column {name!r} must hold finite numbers, got {shown} in row {row}{hint}")
     return numbers
 
 

@@ -475,8 +475,8 @@ def _static(static: Any, count: int, layout: Layout | None = None) -> np.ndarray
         numbers = np.full(1, np.nan)  # refused below
     if numbers.ndim == 1:
         numbers = numbers[None] if count == 1 else numbers[:, None]
-    fits = numbers.shape == (count, numbers.shape[1] if layout is None else len(layout.static))
-    if not fits or not np.isfinite(numbers).all():
+    columns = numbers.shape[-1] if layout is None else len(layout.static)
+    if numbers.shape != (count, columns) or not np.isfinite(numbers).all():
         raise ValueError(f"static must be finite, {wanted}, got {static!r}")
     return numbers
 

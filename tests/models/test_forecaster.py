@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -6,9 +8,10 @@ from torch.testing import assert_close
 from aaren.models.forecaster import SequenceForecaster
 from aaren.models.statistics import FLOOR, RunningStatistics, WindowStatistics
 from aaren.models.windowed import Windowed
+from aaren.state import named_leaves
 
 CHANNELS, HORIZON, TIME, WINDOW = 2, 3, 40, 6
-SMALL = {"d_model": 8, "nhead": 2, "dim_feedforward": 16, "num_layers": 1, "window": WINDOW, "patch": 4}
+SMALL: dict[str, Any] = {"d_model": 8, "nhead": 2, "dim_feedforward": 16, "num_layers": 1, "window": WINDOW, "patch": 4}
 
 
 def make(seed=0, dtype=torch.float64, **more):
@@ -186,8 +189,6 @@ def test_at_picks_rows_of_the_whole_output(windowed):
         whole, state = model(x, elapsed=elapsed, **flags)
         some, some_state = model(x, elapsed=elapsed, at=at, **flags)
         assert_close(some, whole[torch.arange(3)[:, None], at], rtol=1e-12, atol=1e-12)
-        from aaren.state import named_leaves
-
         for (name, a), (_, b) in zip(named_leaves(some_state), named_leaves(state), strict=True):
             assert torch.equal(a, b), name
 
