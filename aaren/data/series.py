@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,13 +50,15 @@ class Series:
     """the usual distance of times"""
     dated: bool
     """whether times are seconds of a calendar"""
+    past_names: tuple[str, ...] = ()
+    """of the columns of `past`"""
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, rows: slice) -> "Series":
-        parts = (self.values[rows], self.names, self.past[rows], self.known[rows], self.times[rows])
-        return Series(*parts, self.step, self.dated)
+        cut = {name: getattr(self, name)[rows] for name in ("values", "past", "known", "times")}
+        return replace(self, **cut)
 
     @property
     def elapsed(self) -> np.ndarray:
@@ -65,8 +67,8 @@ class Series:
 
     @property
     def regular(self) -> bool:
-        """Whether all rows are one step apart."""
-        return bool(np.allclose(self.elapsed, 1.0, atol=1e-6))
+        """Whether all rows are one step apart, but for the rounding of dates (to 0.2 µs)."""
+        return bool(np.allclose(self.elapsed, 1.0, rtol=0, atol=1e-3))
 
     def following(self, count: int) -> np.ndarray:
         """The next `count` times, as dates if this series has dates."""
@@ -82,22 +84,28 @@ class Series:
         return _dates(self.times) if self.dated else self.times
 
 
-def read_series(X: Any, roles: Roles = Roles(), names: Sequence[str] | None = None) -> Series:
+def read_series(
+    X: Any, roles: Roles = Roles(), names: Sequence[str] | None = None, past_names: Sequence[str] = ()
+) -> Series:
     """X as a checked series.
 
     Args:
         X: array (time,) or (time, channels), or DataFrame (time, columns).
         roles: what the columns of a DataFrame are.
-        names: channels that there must be, if a model expects them.
+        names, past_names: channels, and columns without a role, that there must be, if a model expects them.
 
     Raises:
         ImportError: pandas is not installed but needed.
-        ValueError: no rows; columns that do not exist, are no numbers (naming the first bad cell) or hold infinity;
-            times that are missing, duplicated, unsorted or not of the given frequency; other channels than expected.
+        ValueError: no rows; columns that do not exist, have the name or the role of another, are no numbers (naming the
+            first bad cell) or hold infinity; times that are missing, duplicated, unsorted or not of the given
+            frequency; other columns than expected.
     """
     series = _from_frame(X, roles) if hasattr(X, "columns") else _from_array(X, roles)
     if names is not None and series.names != tuple(names):
         raise ValueError(f"X must have the channels {', '.join(names)}, got {', '.join(series.names)}")
+    if names is not None and series.past_names != tuple(past_names):
+        wanted, got = (", ".join(some) or "none" for some in (past_names, series.past_names))
+        raise ValueError(f"X must have these columns beside the channels and known ones: {wanted}, got {got}")
     return series
 
 
@@ -124,16 +132,22 @@ def _from_array(X: Any, roles: Roles) -> Series:
 def _from_frame(frame: "pandas.DataFrame", roles: Roles) -> Series:
     if len(frame) == 0:
         raise ValueError("X must have rows, got none")
+    if isinstance(roles.known, str):
+        raise ValueError(f"known must be a list of columns, got {roles.known!r}")
     frame = frame.rename(columns=str)
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ValueError(f"columns must have different names, got several called {twice!r}")
     target = [roles.target] if isinstance(roles.target, str) else list(roles.target or ())
-    for name in (*([roles.time] if roles.time else []), *target, *roles.known):
+    given = [*([roles.time] if roles.time else []), *target, *roles.known]
+    for name in given:
         if name not in frame:
-            hint = near_names(name, list(frame.columns))
+            hint = near_names(str(name), list(frame.columns))
             raise ValueError(
                 f"columns must contain {name!r}, got {', '.join(frame.columns)}{'; ' + hint if hint else ''}"
             )
-    if twice := [name for name in roles.known if name in target]:
-        raise ValueError(f"a column must be either target or known, got {twice[0]!r} as both")
+    if twice := [name for name in given if given.count(name) > 1]:
+        raise ValueError(f"a column must have one role (time, target or known), got {twice[0]!r} twice")
     times, dated = _times(frame, roles.time)
     frame = frame.drop(columns=[roles.time]) if roles.time else frame
     numbers = {str(name): _numbers(frame, str(name), roles.time is not None) for name in frame.columns}
@@ -148,11 +162,12 @@ def _from_frame(frame: "pandas.DataFrame", roles: Roles) -> Series:
     place = {name: i for i, name in enumerate(numbers)}
     past = [name for name in numbers if name not in target and name not in roles.known]
     parts = [table[:, [place[name] for name in some]] for some in (target, past, list(roles.known))]
-    for name, part in (("known", parts[2]), ("past", parts[1])):
-        if name == "known" and np.isnan(part).any():
-            bad = list(roles.known)[int(np.isnan(part).any(axis=0).argmax())]
-            raise ValueError(f"known columns must have no missing values, got some in {bad!r}")
-    return Series(parts[0], tuple(target), parts[1], parts[2], times, step, dated)
+    missing = np.isnan(parts[2])
+    if missing.any():
+        bad = roles.known[int(missing.any(axis=0).argmax())]
+        gaps = ", nor rows left out" if roles.freq else ""
+        raise ValueError(f"known columns must have no missing values{gaps}, got some in {bad!r}")
+    return Series(parts[0], tuple(target), parts[1], parts[2], times, step, dated, tuple(past))
 
 
 def _times(frame: "pandas.DataFrame", column: str | None) -> tuple[np.ndarray, bool]:
@@ -165,17 +180,20 @@ def _times(frame: "pandas.DataFrame", column: str | None) -> tuple[np.ndarray, b
         times, dated = raw.to_numpy(dtype=np.float64), False
     else:
         try:
-            dates = pandas.to_datetime(raw)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # pandas tells that it tries every cell on its own
+                dates = pandas.to_datetime(raw)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"time column {column!r} must hold dates or numbers, got {str(error).splitlines()[0]}"
             ) from None
         if dates.dt.tz is not None:
             dates = dates.dt.tz_convert(None)
-        times, dated = dates.to_numpy(dtype="datetime64[ns]").astype(np.int64) / 1e9, True
+        times, dated = dates.to_numpy(dtype="datetime64[us]").astype(np.int64) / 1e6, True
         times = np.where(dates.isna().to_numpy(), np.nan, times)
-    if np.isnan(times).any():
-        raise ValueError(f"times must not be missing, got none in row {int(np.isnan(times).argmax())}")
+    if not np.isfinite(times).all():
+        row = int((~np.isfinite(times)).argmax())
+        raise ValueError(f"times must be neither missing nor infinite, got {raw.iloc[row]} in row {row}")
     return times, dated
 
 
@@ -198,13 +216,17 @@ def _check_order(times: np.ndarray, dated: bool, column: str | None) -> None:
 def _on_grid(times: np.ndarray, table: np.ndarray, freq: str, dated: bool) -> tuple[np.ndarray, np.ndarray, float]:
     """Times at the given distance, with rows of NaN where there was none."""
     pandas = require("pandas", "tasks")
+    hint = "" if dated else "; without dates it is a number (name the time column with time=...)"
     try:
         step = pandas.Timedelta(freq if freq[:1].isdigit() else f"1{freq}").total_seconds() if dated else float(freq)
     except ValueError:
-        raise ValueError(f"freq must be a distance of times such as '15min', '1h' or '1d', got {freq!r}") from None
+        step = 0.0
+    if not 0 < step < np.inf:
+        raise ValueError(f"freq must be a distance of times such as '15min', '1h' or '1d', got {freq!r}{hint}")
     place = (times - times[0]) / step
-    if not np.allclose(place, place.round(), atol=1e-3):
-        row = int((abs(place - place.round()) > 1e-3).argmax())
+    off = abs(place - place.round()) > 1e-3
+    if off.any():
+        row = int(off.argmax())
         usual = float(np.median(np.diff(times)))
         text = str(pandas.Timedelta(seconds=usual)) if dated else f"{usual:g}"
         raise ValueError(
@@ -222,17 +244,23 @@ def _on_grid(times: np.ndarray, table: np.ndarray, freq: str, dated: bool) -> tu
 
 def _numbers(frame: "pandas.DataFrame", name: str, timed: bool) -> np.ndarray:
     pandas = require("pandas", "tasks")
-    numbers = pandas.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    bad = np.isnan(numbers) & ~frame[name].isna().to_numpy() | np.isinf(numbers)
+    column = frame[name]
+    if column.dtype.kind in "mMc":  # dates, which pandas would turn into numbers, and the like
+        numbers = np.full(len(column), np.nan)
+    else:
+        numbers = pandas.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = np.isnan(numbers) & ~column.isna().to_numpy() | np.isinf(numbers)
     if bad.any():
         row = int(bad.argmax())
         hint = "" if timed else f"; if it is the time, name it with time={name!r}"
-        raise ValueError(f"column {name!r} must hold finite numbers, got {frame[name].iloc[row]!r} in row {row}{hint}")
+        cell = column.iloc[row]
+        shown = repr(cell) if isinstance(cell, str) else cell
+        raise ValueError(f"column {name!r} must hold finite numbers, got {shown} in row {row}{hint}")
     return numbers
 
 
 def _dates(times: np.ndarray) -> np.ndarray:
-    return (times * 1e9).round().astype(np.int64).astype("datetime64[ns]").astype("datetime64[s]")
+    return (times * 1e6).round().astype(np.int64).astype("datetime64[us]")
 
 
 def check_training_part(series: Series, window: int) -> None:
@@ -286,7 +314,7 @@ def coming_rows(future: Any, horizon: int, known: Sequence[str]) -> np.ndarray |
     """The known columns of the rows to come as (horizon, n), None if there are no such columns.
 
     Raises:
-        ValueError: another shape, missing values, or nothing where columns are known.
+        ValueError: another shape, no such columns, missing values, or nothing where columns are known.
     """
     if not known:
         if future is not None:
@@ -294,8 +322,17 @@ def coming_rows(future: Any, horizon: int, known: Sequence[str]) -> np.ndarray |
         return None
     if future is None:
         raise ValueError(f"future must have {horizon} rows of the known columns {', '.join(known)}, got none")
-    table = future[list(known)] if hasattr(future, "columns") else future
-    values = np.asarray(table, dtype=np.float64)
-    if values.shape != (horizon, len(known)) or not np.isfinite(values).all():
-        raise ValueError(f"future must be finite of shape ({horizon}, {len(known)}), got {values.shape}")
+    if hasattr(future, "columns"):
+        future = future.rename(columns=str)
+        if absent := [name for name in known if name not in future]:
+            raise ValueError(f"future must have the known columns {', '.join(known)}, got none called {absent[0]!r}")
+        future = future[list(known)]
+    try:
+        values = np.asarray(future, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"future must hold numbers, got {type(future).__name__} with something else") from None
+    if values.shape != (horizon, len(known)):
+        raise ValueError(f"future must have shape ({horizon}, {len(known)}), got {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("future must be finite, got missing or infinite values")
     return values

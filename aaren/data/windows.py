@@ -50,6 +50,7 @@ class Layout:
     """whether times say more than the order of rows"""
     past: tuple[tuple[float, float], ...] = ()
     """mean and spread of each column known at its row"""
+    past_names: tuple[str, ...] = ()
     known: tuple[tuple[float, float], ...] = ()
     """of each column known beforehand"""
     static: tuple[tuple[float, float], ...] = ()
@@ -122,12 +123,8 @@ def _scaled(columns: np.ndarray, scales: Sequence[tuple[float, float]]) -> np.nd
 
 def _filled(columns: np.ndarray) -> np.ndarray:
     """The last observed value where one is missing, 0 before the first."""
-    filled = columns.copy()
-    for row in range(len(filled)):
-        missing = np.isnan(filled[row])
-        if missing.any():
-            filled[row, missing] = filled[row - 1, missing] if row else 0.0
-    return filled
+    rows = np.where(np.isnan(columns), 0, np.arange(len(columns))[:, None])
+    return np.nan_to_num(np.take_along_axis(columns, np.maximum.accumulate(rows), axis=0))
 
 
 def collate(rows: Sequence[Rows], stretches: Sequence[Stretch]) -> ForecastBatch:
@@ -182,7 +179,8 @@ def validation_stretches(
     stretches = []
     share = max(count // len(lengths), 1)
     for i, (length, start) in enumerate(zip(lengths, starts, strict=True)):
-        for end in np.unique(np.linspace(start, length - horizon, share).astype(int)).tolist():
+        ends = np.linspace(start, length - horizon, share) if share > 1 else np.array([length - horizon])
+        for end in np.unique(ends.astype(int)).tolist():
             begin = max(end - size, 0)
             chosen = np.linspace(max(begin, start - 1), end - 1, origins).round().astype(int)
             stretches.append(Stretch(i, begin, end, chosen if origins > 1 else np.array([end - 1])))

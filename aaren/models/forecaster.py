@@ -129,9 +129,10 @@ class SequenceForecaster(nn.Module):
         flags: Any = {"padding_mask": padding_mask, "reset": reset}
         sizes = (self.channels, self.channels, self.covariates, self.horizon * self.future)
         values, observed, covariates, future = x.split(sizes, dim=-1)
+        values = torch.where(observed > 0.5, (values - self.mean) / self.scale, 0.0)  # NaN may stand where none is
         observed = (observed > 0.5).to(x.dtype)
 
-        values, last = linear_scan(1 - observed, observed * (values - self.mean) / self.scale, state["last"], **flags)
+        values, last = linear_scan(1 - observed, values, state["last"], **flags)
         level, scale, statistics = self.statistics(values, observed, state["statistics"], elapsed=elapsed, **flags)
         normal = (values - level) / scale
         patches, _, window = lags(normal, state["window"], size=self.patch, **flags)

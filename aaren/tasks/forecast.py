@@ -129,10 +129,15 @@ class Forecaster(BaseEstimator):
             OSError: the checkpoint cannot be written.
         """
         self._check_arguments()
+        if isinstance(X, list) and not X:
+            raise ValueError("X must have a series, got an empty list")
         series = [read_series(one, self.roles) for one in (X if isinstance(X, list) else [X])]
         for one in series[1:]:
-            if one.names != series[0].names:
-                raise ValueError(f"all series must have the same channels, got {series[0].names} and {one.names}")
+            kinds = [(some.names, some.past_names, some.dated) for some in (series[0], one)]
+            if kinds[0] != kinds[1]:
+                raise ValueError(f"all series must have the same columns, with dates or without, got {kinds}")
+        step = float(np.median([one.step for one in series]))
+        series = [replace(one, step=step) for one in series]
         own = _static(static, len(series))
         held = [held_out(len(one), self.validation, self.horizon) for one in series]
         train = [one[: len(one) - rows] for one, rows in zip(series, held, strict=True)]
@@ -140,8 +145,7 @@ class Forecaster(BaseEstimator):
             check_training_part(one, self.context)
 
         self.channels_ = series[0].names
-        self.step_ = float(np.median([one.step for one in train]))
-        self.dated_ = series[0].dated
+        self.step_, self.dated_ = step, series[0].dated
         self.layout_ = _layout(train, own, self.horizon)
         self.model_ = self._build()
         values = np.concatenate([one.values for one in train])
@@ -166,17 +170,21 @@ class Forecaster(BaseEstimator):
             return sum(value * count for value, count in parts) / sum(count for _, count in parts)
 
         checkpoint = None if self.checkpoint is None else Path(self.checkpoint)
-        self.training_ = fit(
-            self.model_,
-            batch,
-            self._loss,
-            validate,
-            recipe,
-            seed=self.seed,
-            checkpoint=checkpoint,
-            run="" if checkpoint is None else self._run(series, own),
-            progress=self.progress,
-        )
+        try:
+            self.training_ = fit(
+                self.model_,
+                batch,
+                self._loss,
+                validate,
+                recipe,
+                seed=self.seed,
+                checkpoint=checkpoint,
+                run="" if checkpoint is None else self._run(series, own),
+                progress=self.progress,
+            )
+        except BaseException:
+            del self.model_  # half trained
+            raise
         self.validation_loss_ = self.training_.best_validation
         return self
 
@@ -243,7 +251,7 @@ class Forecaster(BaseEstimator):
             static: (n,) numbers that belong to the series.
 
         Raises:
-            ValueError: X or what is left of it from `start` on is shorter than the horizon.
+            ValueError: X or what is left of it from `start` on is shorter than the horizon; stride is below 1.
         """
         series = self._read(X)
         origins = backtest_origins(len(series), start, stride, self.horizon, self.context)
@@ -264,9 +272,8 @@ class Forecaster(BaseEstimator):
         and normalise="running" in growing memory). Equal to `predict` of all rows so far."""
         self._check_fitted()
         own = _static(static, 1, self.layout_)[0]
-        return ForecastStream(
-            self.model_, self._network.unflatten, self.layout_, self.channels_, self.roles, self.step_, own, dtype
-        )
+        kind: Any = {"channels": self.channels_, "roles": self.roles, "step": self.step_, "dated": self.dated_}
+        return ForecastStream(self.model_, self._network.unflatten, self.layout_, static=own, dtype=dtype, **kind)
 
     def save(self, folder: str | Path) -> None:
         """Writes `model.safetensors` and `config.json`; neither unless both could be written. Raises OSError."""
@@ -294,7 +301,7 @@ class Forecaster(BaseEstimator):
         config, weights = load_model(folder, KIND)
         arguments = {name: _tuples(value) for name, value in config["arguments"].items()}
         arguments["recipe"] = arguments["recipe"] and Recipe(**arguments["recipe"])
-        arguments["roles"] = Roles(**arguments["roles"])
+        arguments["roles"] = Roles(**{name: _tuples(value) for name, value in arguments["roles"].items()})
         self = cls(**arguments)
         self.channels_, self.step_, self.dated_ = tuple(config["channels"]), config["step"], config["dated"]
         layout = {name: _tuples(value) for name, value in config["layout"].items()}
@@ -393,7 +400,7 @@ class Forecaster(BaseEstimator):
         self._check_fitted()
         if isinstance(X, list):
             raise ValueError("X must be one series, got a list; call once for each")
-        series = read_series(X, self.roles, self.channels_)
+        series = read_series(X, self.roles, self.channels_, self.layout_.past_names)
         if series.dated != self.dated_:
             raise ValueError("X must have dates exactly if the training series had, got the opposite")
         return replace(series, step=self.step_)
@@ -406,6 +413,8 @@ class Forecaster(BaseEstimator):
         check_whole("seed", self.seed, 0)
         if self.normalise not in NORMALISE:
             raise ValueError(f"normalise must be one of {', '.join(NORMALISE)}, got {self.normalise!r}")
+        if not isinstance(self.quantiles, tuple | list):
+            raise ValueError(f"quantiles must be a tuple of numbers, got {self.quantiles!r}")
         if not all(0 < quantile < 1 for quantile in self.quantiles) or list(self.quantiles) != sorted(self.quantiles):
             raise ValueError(f"quantiles must lie between 0 and 1, in order, got {self.quantiles}")
         if not isinstance(self.recipe, Recipe | None):
@@ -433,6 +442,7 @@ def _tuples(value: Any) -> Any:
 
 def _layout(train: Sequence[Series], static: np.ndarray, horizon: int) -> Layout:
     def scales(columns: np.ndarray) -> tuple[tuple[float, float], ...]:
+        columns = np.where(np.isnan(columns).all(axis=0), 0.0, columns)  # says nothing
         means, spreads = np.nanmean(columns, axis=0), np.nanstd(columns, axis=0)
         return tuple((float(m), float(s) if s > 1e-9 * abs(m) else 1.0) for m, s in zip(means, spreads, strict=True))
 
@@ -441,6 +451,7 @@ def _layout(train: Sequence[Series], static: np.ndarray, horizon: int) -> Layout
         cycles=cycles_of(max(train, key=len)),
         irregular=not all(one.regular for one in train),
         past=scales(np.concatenate([one.past for one in train])),
+        past_names=train[0].past_names,
         known=scales(np.concatenate([one.known for one in train])),
         static=scales(static),
     )
@@ -448,8 +459,14 @@ def _layout(train: Sequence[Series], static: np.ndarray, horizon: int) -> Layout
 
 def _static(static: Any, count: int, layout: Layout | None = None) -> np.ndarray:
     """Static numbers as (count, n), n = 0 if there are none."""
-    numbers = np.empty((count, 0)) if static is None else np.asarray(static, dtype=np.float64).reshape(count, -1)
-    if not np.isfinite(numbers).all() or (layout is not None and numbers.shape[1] != len(layout.static)):
-        wanted = "as in fit" if layout is None else f"{len(layout.static)} numbers as in fit"
+    wanted = f"of shape ({count}, n)" if layout is None else f"{len(layout.static)} numbers as in fit"
+    try:
+        numbers = np.empty((count, 0)) if static is None else np.array(static, dtype=np.float64, ndmin=1)
+    except (TypeError, ValueError):
+        numbers = np.full(1, np.nan)  # refused below
+    if numbers.ndim == 1:
+        numbers = numbers[None] if count == 1 else numbers[:, None]
+    columns = numbers.shape[-1] if layout is None else len(layout.static)
+    if numbers.shape != (count, columns) or not np.isfinite(numbers).all():
         raise ValueError(f"static must be finite, {wanted}, got {static!r}")
     return numbers

@@ -30,13 +30,14 @@ class ForecastStream:
         channels: Sequence[str],
         roles: Roles,
         step: float,
+        dated: bool,
         static: np.ndarray,
         dtype: torch.dtype,
     ):
         self.tokens = Stream(model, dtype=dtype)
         """the stream of tokens underneath, with the state"""
         self._unflatten, self._layout, self._static = unflatten, layout, static
-        self._channels, self._roles, self._step = tuple(channels), roles, step
+        self._channels, self._roles, self._step, self._dated = tuple(channels), roles, step, dated
         self._time: float | None = None  # of the latest row
         self._past = np.full((1, len(layout.past)), np.nan)  # its columns known at their row, the latest of each
 
@@ -50,15 +51,16 @@ class ForecastStream:
 
         Args:
             row: (channels,) numbers, NaN where missing; for a model of DataFrames a mapping from column to cell (a dict
-                or a pandas Series), the time column included.
+                or a pandas Series), the time column included; without a time column but with dates in the index, a
+                pandas Series whose name is the date. With a `freq`, rows that were left out are pushed as missing.
             future: (horizon, n) the known columns of the rows to come, if the model has any.
 
         Returns:
             (horizon, channels) means; with quantiles (horizon, channels, 1 + quantiles), the mean first.
 
         Raises:
-            ValueError: another number of channels, an infinite value, a time that is not later than the row's before.
-                The state stays as it was.
+            ValueError: other channels, an infinite value, a time that is missing, not later than that of the row
+                before, or no multiple of `freq` after it, no `future`. The state stays as it was.
         """
         series = self._read(row)
         time = float(series.times[0])
@@ -66,23 +68,38 @@ class ForecastStream:
             time = 0.0 if self._time is None else self._time + self._step
         if self._time is not None and time <= self._time:
             raise ValueError(f"times must be sorted, got a row that is not later than the one before: {row!r}")
-        before = time - self._step if self._time is None else self._time
         coming = coming_rows(future, self._layout.horizon, self._roles.known)
+        for missed in self._left_out(time):
+            self._push(replace(series, values=np.full_like(series.values, np.nan), past=self._past), missed, None)
+        means = self._unflatten(self._push(series, time, coming)).double().cpu().numpy()
+        return means if means.shape[-1] > 1 else means[..., 0]
+
+    def _push(self, series: Series, time: float, coming: np.ndarray | None) -> Tensor:
+        before = time - self._step if self._time is None else self._time
         past = np.where(np.isnan(series.past), self._past, series.past)
-        pair = Series(  # the row after an empty one, as `Rows` needs the time in between
-            np.concatenate([np.full_like(series.values, np.nan), series.values]),
-            series.names,
-            np.concatenate([past, past]),
-            np.concatenate([series.known, series.known]),
-            np.array([before, time]),
-            self._step,
-            series.dated,
+        pair = replace(  # the row after an empty one, as `Rows` needs the time in between
+            series,
+            values=np.concatenate([np.full_like(series.values, np.nan), series.values]),
+            past=np.concatenate([past, past]),
+            known=np.concatenate([series.known, series.known]),
+            times=np.array([before, time]),
+            step=self._step,
         )
         rows = Rows(pair, self._layout, self._static, coming)
         forecast = self.tokens.push(rows.x(1, 2)[0], elapsed=float(rows.elapsed[1]))
         self._time, self._past = time, past
-        means = self._unflatten(forecast).double().cpu().numpy()
-        return means if means.shape[-1] > 1 else means[..., 0]
+        return forecast
+
+    def _left_out(self, time: float) -> np.ndarray:
+        """With a `freq`, the times between the latest row and this one."""
+        if self._roles.freq is None or self._time is None:
+            return np.empty(0)
+        steps = (time - self._time) / self._step
+        if abs(steps - round(steps)) > 1e-3:
+            raise ValueError(f"times must be multiples of freq {self._roles.freq!r} apart, got {steps:g} of it")
+        if round(steps) > 1 and self._roles.known:
+            raise ValueError(f"known columns must have no rows left out, got {round(steps) - 1} before this one")
+        return self._time + self._step * np.arange(1, round(steps))
 
     def reset(self) -> None:
         """Forgets everything."""
@@ -101,12 +118,21 @@ class ForecastStream:
             FileNotFoundError: there is no such file.
             ValueError: the file is damaged, or of a stream of another model. The stream stays as it was.
         """
-        note = json.loads(self.tokens.restore(path))
+        tokens, steps = self.tokens.state, self.tokens.steps
+        try:
+            note = json.loads(self.tokens.restore(path))
+        except json.JSONDecodeError:
+            self.tokens.state, self.tokens.steps = tokens, steps
+            raise ValueError(f"{str(path)!r} must be a snapshot of a stream of forecasts, got one of tokens") from None
         self._time, self._past = note["time"], np.array(note["past"], dtype=np.float64).reshape(1, -1)
 
     def _read(self, row: Any) -> Series:
         if isinstance(row, Mapping) or hasattr(row, "to_dict"):
-            row = require("pandas", "tasks").DataFrame([dict(row)])
+            row = require("pandas", "tasks").DataFrame([row])
         else:
-            row = np.asarray(row, dtype=np.float64)[None]
-        return read_series(row, replace(self._roles, freq=None), self._channels)
+            row = np.asarray(row)[None]
+        series = read_series(row, replace(self._roles, freq=None), self._channels, self._layout.past_names)
+        if series.dated != self._dated:
+            wanted = "a date (the index of a DataFrame is a row's name)" if self._dated else "no date"
+            raise ValueError(f"row must have {wanted}, as in fit, got {'none' if self._dated else 'one'}")
+        return series

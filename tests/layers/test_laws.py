@@ -11,12 +11,25 @@ from aaren.layers.embed import Positions
 from aaren.layers.table import LAYERS
 from aaren.models.classifier import SequenceClassifier
 from aaren.models.encoder import Encoder
+from aaren.models.forecaster import SequenceForecaster
+from aaren.models.windowed import Windowed
 from aaren.testing import ALL, check_sequence_layer
 
 
 def _with_taps(layer):
-    torch.nn.init.normal_(layer.taps)  # zero at first
+    torch.nn.init.normal_(layer.taps)
     return layer
+
+
+def forecaster(width=6, channels=2, horizon=3, **more):
+    """A forecaster whose rows, states and forecasts are all `width` wide, as the laws want them."""
+    sizes = {"d_model": width, "nhead": 2, "dim_feedforward": 8, "num_layers": 1, "window": 5, "patch": 3}
+    model = SequenceForecaster(channels, horizon, **{"layer": "aaren_decay", **sizes, **more})
+    for parameter in model.parameters():  # of which many are zero at first
+        torch.nn.init.normal_(parameter, std=0.5 if parameter.ndim > 1 else 0.05)
+    model.standardise(torch.tensor([0.3, -0.5])[:channels], torch.tensor([1.5, 0.8])[:channels])
+    assert model.inputs == model.head.out_features == width
+    return model
 
 
 SUBJECTS = {name: lambda make=make: make(12, 3) for name, make in LAYERS.items()} | {
@@ -30,18 +43,26 @@ SUBJECTS = {name: lambda make=make: make(12, 3) for name, make in LAYERS.items()
     "block, pre-norm, gelu": lambda: Block(12, 3, 24, layer="attention", norm_first=True, activation="gelu"),
     "classifier": lambda: SequenceClassifier(12, 12, d_model=12, nhead=3, dim_feedforward=24, layer="aaren_decay"),
     "encoder": lambda: Encoder(2, 12, 3, 24, layer="aaren_decay"),
+    "forecaster": lambda: forecaster(covariates=2),
+    "forecaster with future and quantiles": lambda: forecaster(8, 1, 4, covariates=2, future=1, quantiles=1),
+    "windowed forecaster": lambda: Windowed(forecaster(covariates=2, statistics="window", layer="mingru"), 4),
+    "windowed running forecaster": lambda: Windowed(forecaster(covariates=2, layer="mingru"), 4),
 }
 
 
-@pytest.mark.parametrize("law", [law for law in ALL if law != "tools"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+DTYPES = [torch.float64, torch.float32]
+CASES = [(law, dtype) for law in ALL for dtype in DTYPES if law != "tools"]
+CASES.remove(("precision", torch.float32))  # a law that chooses its own
+
+
+@pytest.mark.parametrize(("law", "dtype"), CASES)
 @pytest.mark.parametrize("name", SUBJECTS)
-def test_law(name, dtype, law):
+def test_law(name, law, dtype):
     check_sequence_layer(SUBJECTS[name](), laws=[law], dtype=dtype)
 
 
 @pytest.mark.unchecked
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_law_tools(name, dtype):
     check_sequence_layer(SUBJECTS[name](), laws=["tools"], dtype=dtype)
