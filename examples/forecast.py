@@ -9,12 +9,13 @@ from aaren.train import Recipe
 
 # Ten weeks of hourly load and temperature; the meter was off for six hours.
 hours = pd.date_range("2026-01-05", periods=70 * 24, freq="1h")
-day, noise = 2 * np.pi * hours.hour / 24, np.random.default_rng(0).normal(size=(2, len(hours)))
+row, noise = np.arange(len(hours)), np.random.default_rng(0).normal(size=(2, len(hours)))
+day, workday = 2 * np.pi * row / 24, row // 24 % 7 < 5
 temperature = 5 + 4 * np.sin(day - 2) + noise[0].cumsum() / 10
-load = 60 + 15 * np.sin(day) - 0.8 * temperature + 5 * (hours.dayofweek < 5) + noise[1]
+load = 60 + 15 * np.sin(day) - 0.8 * temperature + 5 * workday + noise[1]
 table = pd.DataFrame({"date": hours, "load": load, "temperature": temperature})
 table.loc[500:505, "load"] = np.nan
-past, coming = table[: 63 * 24], table[63 * 24 :]  # the last week is for the test
+past = table[: 63 * 24]  # the last week is for the test
 
 forecaster = aaren.Forecaster(
     layer="aaren_decay",
@@ -27,7 +28,7 @@ forecaster = aaren.Forecaster(
 forecaster.fit(past)
 print(forecaster.predict_quantiles(past).round(1).head(3))
 
-test = pd.concat([past[-48:], coming])
+test = table[61 * 24 :]  # with two days before it
 errors = forecaster.backtest(test)
 print(f"error one hour ahead {errors.mae_by_horizon[0]:.2f}, a day ahead {errors.mae_by_horizon[-1]:.2f} (in spreads)")
 

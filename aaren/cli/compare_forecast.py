@@ -84,6 +84,7 @@ class CompareForecast:
                     preset=self.preset,
                     seed=seed,
                     updates=self.updates,
+                    forecast=False,
                 )
             )
         return cells

@@ -81,6 +81,8 @@ class Forecast:
     """of weights, batches and dropout"""
     updates: int | None = None
     """most updates of the weights"""
+    forecast: bool = True
+    """whether to forecast what comes after the table"""
 
     modules: ClassVar[tuple[str, ...]] = (
         "aaren.tasks.forecast",
@@ -200,6 +202,8 @@ class Forecast:
         """Writes the forecast of what comes after the table, and says so."""
         from aaren.files import write_folder
 
+        if not self.forecast:
+            return ""
         if parts.roles.known:
             return f"; for a forecast, predict needs `future`, the coming values of {', '.join(parts.roles.known)}"
         forecast = model.predict(parts.frame)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from aaren.layers.aaren import rates_over
 from aaren.layers.protocol import accept, accept_elapsed, head_width, init_projections
-from aaren.ops.lags import LagState, lags, no_lags
+from aaren.ops.lags import LagState, each_lag, no_lags
 from aaren.ops.scan import attention_scan
 from aaren.ops.scan_state import ScanState, empty
 from aaren.shapes import Elapsed, PaddingMask, Reset, Tokens
@@ -129,5 +129,8 @@ class AarenGated(nn.Module):
         """Each token plus a weighted sum of the `kernel` latest, channel by channel."""
         if self.kernel == 1:
             return x, recent
-        windows, _, recent = lags(x, recent, padding_mask=padding_mask, reset=reset)
-        return x + self.tap_bias + (windows * self.taps).sum(dim=-1), recent
+        lagged, recent = each_lag(x, recent, padding_mask=padding_mask, reset=reset)
+        mixed = x + self.tap_bias
+        for tokens, weight in zip(lagged, self.taps.unbind(dim=1), strict=True):
+            mixed = torch.addcmul(mixed, tokens, weight)
+        return mixed, recent

@@ -1,5 +1,6 @@
 """The last few tokens before every token: what short convolutions, autoregressions and sliding windows read."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -75,6 +76,22 @@ def lags(
         windows = torch.where((age[-size:] < there[..., None])[:, :, None], windows, 0.0)
         tail = torch.where((age[age.shape[0] - before :] < total[:, None])[..., None], tail, 0.0)
     return windows, there, LagState(tail.to(state.tokens.dtype), total.clamp(max=before))
+
+
+def each_lag(
+    x: Tokens, state: LagState, *, padding_mask: PaddingMask | None = None, reset: Reset | None = None
+) -> tuple[Sequence[Tokens], LagState]:
+    """The windows of `lags` as K tensors of the shape of x, the tokens themselves last: what a convolution adds up.
+
+    Without flags these are slices of one line of tokens, whose gradient is K times cheaper than that of windows.
+    """
+    if padding_mask is not None or reset is not None:
+        windows, _, state = lags(x, state, padding_mask=padding_mask, reset=reset)
+        return windows.unbind(dim=-1), state
+    before, time = state.tokens.shape[1], x.shape[1]
+    line = torch.cat([state.tokens.to(x.dtype), x], dim=1)
+    after = LagState(line[:, time:].to(state.tokens.dtype), (state.length + time).clamp(max=before))
+    return [line[:, lag : lag + time] for lag in range(before + 1)], after
 
 
 def _windows_at(line: Float[Tensor, "B N D"], ends: Int[Tensor, "B P"], size: int) -> Float[Tensor, "B P K D"]:

@@ -34,7 +34,7 @@ def test_every_part_counts():
 def test_a_token_can_wipe_the_past():
     layer = AarenGated(4, 1, kernel=1, gate=False)
     with torch.no_grad():
-        layer.decay_proj.weight[:] = torch.tensor([[100.0, 0, 0, 0]])
+        layer.get_parameter("decay_proj.weight")[:] = torch.tensor([[100.0, 0, 0, 0]])
         layer.score_proj.weight.zero_()
     x = torch.randn(1, 20, 4)
     x[:, :, 0] = -1.0
