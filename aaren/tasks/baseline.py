@@ -62,7 +62,7 @@ class Baseline(BaseEstimator):
         for one in train:
             check_training_part(one, self.context)
         values = np.concatenate([one.values for one in train])
-        self.channels_, self.dated_ = series[0].names, series[0].dated
+        self.channels_, self.past_, self.dated_ = series[0].names, series[0].past_names, series[0].dated
         self.step_ = float(np.median([one.step for one in train]))
         self.mean_, self.spread_ = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
         self._learn([filled(self._standardised(one)) for one in series], lengths)
@@ -116,7 +116,7 @@ class Baseline(BaseEstimator):
             raise ValueError(f"{type(self).__name__} must be fitted first, got one that is not; call fit(X)")
         if isinstance(X, list):
             raise ValueError("X must be one series, got a list; call once for each")
-        series = read_series(X, self.roles, self.channels_)
+        series = read_series(X, self.roles, self.channels_, self.past_)
         if series.dated != self.dated_:
             raise ValueError("X must have dates exactly if the training series had, got the opposite")
         return replace(series, step=self.step_)
