@@ -148,6 +148,28 @@ def test_a_missing_value_reads_as_the_last_observed_one():
     assert_close(got, expected, rtol=1e-9, atol=1e-9)
 
 
+def test_a_token_is_the_latest_rows_flags_and_covariates():
+    model, tokens = make(covariates=1), []
+    torch.nn.init.constant_(model.get_parameter("statistics.prior"), 1.0)  # so that level 0 and scale 1 are sure
+    model.embed.register_forward_pre_hook(lambda _, arguments: tokens.append(arguments[0]))
+    values, observed, _ = make_series(p_missing=0.0)
+    covariates = torch.randn(2, TIME, 1).double()
+    model(rows(values, torch.ones_like(observed), covariates))
+    patches = values.unfold(1, 4, 1).flatten(-2) / (1 + FLOOR) ** 0.5
+    expected = torch.cat([patches, torch.zeros_like(values[:, 3:]), covariates[:, 3:]], dim=-1)
+    assert_close(tokens[0][:, 3:], expected)
+
+
+def test_time_passes_for_the_statistics_of_any_layer():
+    model = make(layer="gru")
+    values, observed, elapsed = make_series(p_missing=0.0)
+    _, state = model(rows(values, observed), elapsed=elapsed)
+    _, _, expected = model.statistics(values, observed, elapsed=elapsed)
+    assert_close(state["statistics"], expected)
+    _, _, other = model.statistics(values, observed)
+    assert not torch.allclose(other.weight, expected.weight)
+
+
 def test_a_forecast_before_anything_was_observed_is_finite():
     for statistics in ("running", "window"):
         model = make(statistics=statistics)
@@ -194,7 +216,7 @@ def test_at_picks_rows_of_the_whole_output(windowed):
 
 
 def test_windowed_is_the_model_on_each_window_alone():
-    model = make(statistics="window", covariates=1)
+    model = make(statistics="window", covariates=1, layer="aaren_decay")
     values, observed, elapsed = make_series()
     x = rows(values, observed, torch.randn(2, TIME, 1).double())
     got, _ = Windowed(model, 7).eval()(x, elapsed=elapsed)

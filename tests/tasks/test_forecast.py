@@ -8,7 +8,8 @@ import torch
 from sklearn.base import clone
 from sklearn.model_selection import TimeSeriesSplit, cross_val_score
 
-from aaren.data.series import Roles
+from aaren.data.series import Roles, read_series
+from aaren.data.windows import Rows, Stretch, collate
 from aaren.stream import Stream
 from aaren.tasks import forecast as task
 from aaren.tasks.forecast import PRESETS, Forecaster
@@ -168,6 +169,23 @@ def test_nothing_observed_is_no_error(fitted):
     nothing = (errors.origins >= 519) & (errors.origins < 534)
     np.testing.assert_array_equal(np.isnan(errors.squared), nothing)
     assert np.isfinite([errors.mse, errors.mae, errors.pinball]).all()
+
+
+def test_the_loss_is_that_of_what_was_observed(fitted):
+    model, X = fitted
+    X = X.copy()
+    X[::3, 0] = np.nan
+    rows = [Rows(read_series(X), model.layout_, np.empty(0))]
+    batch = collate(rows, [Stretch(0, 40, 90, np.array([60, 89]))])
+    loss = model._loss(model.model_, batch)
+    dirty = batch._replace(target=torch.where(batch.observed, batch.target, 1e6))
+    assert torch.equal(model._loss(model.model_, dirty), loss)
+    scale = model._network.scale
+    forecast = model._network.unflatten(model.model_(batch.x, elapsed=batch.elapsed, at=batch.at)[0])
+    error = ((batch.target[..., None] - forecast) / scale[:, None])[batch.observed]
+    level = torch.tensor([0.1, 0.5, 0.9])
+    pinball = torch.where(error[..., 1:] > 0, 2 * level, 2 * (level - 1)) * error[..., 1:]
+    assert loss.item() == pytest.approx((error[..., 0] ** 2).mean().item() + pinball.mean().item(), rel=1e-4)
 
 
 def test_quantiles(fitted):
