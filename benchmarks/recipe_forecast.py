@@ -1,4 +1,4 @@
-"""Which recipe of `Forecaster` holds when the future is unlike the past, judged inside the training and validation parts.
+"""Which recipe of `Forecaster` holds when the future is unlike the past, judged without the test parts.
 
 python benchmarks/recipe_forecast.py [--jobs 2]: a forecaster is trained on the first half of a set's training part,
 selected on the tenth after it, and tested on all the rest up to the end of the validation part: about as far ahead as
@@ -63,7 +63,7 @@ def run(change: str, layer: str, normalise: str, data: str, seed: int) -> dict[s
         measured = {"windowed": errors.mse, "stream": errors.mse}
     else:
         RunningStatistics.RATE = CHANGES[change].get("rate", 50.0)
-        arguments = {name: value for name, value in CHANGES[change].items() if name != "rate"} | {
+        arguments: dict[str, Any] = {name: value for name, value in CHANGES[change].items() if name != "rate"} | {
             "recipe": replace(RECIPES[normalise], **CHANGES[change].get("recipe", {}))
         }
         model = Forecaster(layer, normalise=normalise, seed=seed, **common, **(PRESETS["small"] | arguments))
