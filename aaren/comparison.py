@@ -36,6 +36,8 @@ class Comparison:
     metrics: tuple[Metric, ...]
     fixed: tuple[str, ...] = ("preset", "most_updates")
     """settings that a table has one value of: one table for each"""
+    any_of: str = ""
+    """the one of these that some results have no value of (baselines): they are in the tables of all its values"""
     repeat: str = "seed"
     """the setting that is there to repeat a run"""
     reference: str = "attention"

@@ -11,10 +11,15 @@ from rich.text import Text
 
 from aaren.bench import MARKS
 from aaren.comparison import Comparison, Metric, Record, Row
+from aaren.endless import curves, endless_figure, endless_rows
 from aaren.figures import comparison_figure, streaming_figure
 from aaren.files import write_folder
 from aaren.grid import Grid, best_of, newest
 
+ENDLESS = "error of an endless stream divided by that of windows"
+ENDLESS_NOTE = (
+    "Of the forecasts from the second half of all rows so far, squared errors, mean of the ratios of all runs."
+)
 STREAM = "stream"
 """`task` of long streams, whatever their model does: `readings` of `measure_stream` for each `data` and `layer`."""
 
@@ -73,8 +78,9 @@ def write_report(records: Sequence[Record], comparisons: Sequence[Comparison], f
         raise ValueError(f"task of a result must be one of {', '.join((*tasks, STREAM))}, got {min(strange)!r}")
     sections, counted = [], []
     for comparison in comparisons:
-        for grid in grids(comparison, records):
-            counted += grid.records
+        mine = newest([record for record in records if record["task"] == comparison.task], comparison.identity)
+        counted += mine
+        for grid in grids(comparison, mine):
             name = "-".join([comparison.task, *_fixed(grid).values()])
             for metric in comparison.metrics:
                 measured = grid.measured(metric)
@@ -82,15 +88,18 @@ def write_report(records: Sequence[Record], comparisons: Sequence[Comparison], f
                     section = metric_section(measured, metric)
                     sections.append(section)
                     comparison_figure(measured, metric, folder / f"{name}-{metric.name}.png", section.title)
+            if told := curves(grid.records, comparison.column):
+                sections.append(Section(f"{_name(grid)}: {ENDLESS}", endless_rows(told), ENDLESS_NOTE))
+                endless_figure(told, folder / f"{name}-endless.png", f"{_name(grid)}: {ENDLESS}")
             sections.append(cost_section(grid))
     streams = newest([r for r in records if r["task"] == STREAM], lambda record: (*_model(record), record["layer"]))
     counted += streams
     for model in dict.fromkeys(map(_model, streams)):
-        mine = [stream for stream in streams if _model(stream) == model]
-        section = stream_section(mine)
+        those = [stream for stream in streams if _model(stream) == model]
+        section = stream_section(those)
         sections.append(section)
-        name = "streaming" if len(mine) == len(streams) else "-".join(["streaming", *model]).replace("/", "-")
-        streaming_figure(mine, folder / f"{name}.png", section.title)
+        name = "streaming" if len(those) == len(streams) else "-".join(["streaming", *model]).replace("/", "-")
+        streaming_figure(those, folder / f"{name}.png", section.title)
     note = provenance(counted)
     if older := len(records) - len(counted):
         note += f" Left out: {older} older result{'s' if older > 1 else ''} of cells that have a newer one."
@@ -100,10 +109,14 @@ def write_report(records: Sequence[Record], comparisons: Sequence[Comparison], f
 
 
 def grids(comparison: Comparison, records: Sequence[Record]) -> list[Grid]:
-    """The newest results of a task, a grid for each combination of its fixed settings."""
+    """The results of a task, a grid for each combination of its fixed settings."""
+    values = list(dict.fromkeys(r[comparison.any_of] for r in records if r.get(comparison.any_of) is not None))
     groups: dict[Row, list[Record]] = {}
-    for record in newest([r for r in records if r["task"] == comparison.task], comparison.identity):
-        groups.setdefault(tuple(record.get(name) for name in comparison.fixed), []).append(record)
+    for record in records:
+        everywhere = comparison.any_of in record and record[comparison.any_of] is None
+        for value in values if everywhere and values else [None]:
+            shown = record | {comparison.any_of: value} if everywhere and values else record
+            groups.setdefault(tuple(shown.get(name) for name in comparison.fixed), []).append(shown)
     return [Grid(comparison, group) for group in groups.values()]
 
 

@@ -58,7 +58,7 @@ def test_files_are_written_and_the_last_value_is_beaten(trained, file):
     result = json.loads((out / "result.json").read_text())
     settings = Forecast(str(file), out, horizon=6, context=24, time="when", quantiles=(0.1, 0.9), updates=25).settings()
     assert settings.items() <= result.items()
-    assert result["model"] == "aaren/running"
+    assert (result["layer"], result["normalise"]) == ("aaren", "running")
     assert result["mse"] < 0.9 * result["last_mse"]
     assert result["stream_mse"] < 0.7 * result["last_mse"]
     assert result["skill_last"] == pytest.approx(1 - result["stream_mse"] / result["last_mse"])
@@ -128,10 +128,10 @@ def test_stream_takes_rows_and_answers_with_forecasts(trained, file, tmp_path, c
 def test_a_baseline_needs_no_seed_and_leaves_no_model(layer, file, tmp_path, capsys):
     main(command(file, tmp_path, "--layer", layer, "--seed", "3"))
     result = json.loads((tmp_path / "result.json").read_text())
-    assert result["model"] == layer
+    assert result["layer"] == layer
     assert result["seed"] is result["normalise"] is None
     assert "parameters" not in result
-    assert "stream_mse" not in result
+    assert result["stream_mse"] == result["mse"]
     assert result["mse"] < 0.2 * result["last_mse"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["forecast.csv", "forecast.png", "result.json"]
     assert f"{layer} on {file}, horizon 6, seed None: test MSE" in capsys.readouterr().out
@@ -221,12 +221,14 @@ def test_compare_is_resumable_and_joins_baselines(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "3 cells, 2 of them done before" in done.stderr
     records = records_in(tmp_path / "out" / "results.jsonl")
-    assert [record["model"] for record in records] == ["aaren/running", "linear", "gru/running"]
+    assert [record["layer"] for record in records] == ["aaren", "linear", "gru"]
     text = (tmp_path / "out" / "table.md").read_text()
-    name = "forecast, context 24, preset small, most updates 5"
-    assert f"### {name}: test MSE, every window\n\n| data | horizon | aaren/running | gru/running | linear |\n" in text
-    assert f"### {name}: test MSE, one stream that is never reset\n\n| data | horizon | aaren/running | gru/" in text
-    assert (tmp_path / "out" / "forecast-24-small-5-mse.png").exists()
+    name = "forecast, normalise running, context 24, preset small, most updates 5"
+    assert f"### {name}: test MSE, every window\n\n| data | horizon | aaren | gru | linear |\n" in text
+    assert f"### {name}: test MSE, one stream that is never reset\n\n| data | horizon | aaren | gru | linear |" in text
+    assert f"### {name}: error of an endless stream divided by that of windows\n\n| data | rows streamed | aar" in text
+    for picture in ("mse", "mae", "stream_mse", "endless"):
+        assert (tmp_path / "out" / f"forecast-running-24-small-5-{picture}.png").exists()
     report = aaren("report", tmp_path / "out" / "results.jsonl", "--out", tmp_path / "report")
     assert report.returncode == 0, report.stderr
     assert (tmp_path / "report" / "table.md").read_text() == text

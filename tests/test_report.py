@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -126,3 +127,30 @@ def test_what_cannot_be_reported(tmp_path):
         write_report([], [TOY], tmp_path)
     with pytest.raises(ValueError, match="task of a result must be one of toy, stream, got 'forecast'"):
         write_report([result("gru", 0, 0.5, task="forecast")], [TOY], tmp_path)
+
+
+def test_a_baseline_stands_in_the_tables_of_all_values(tmp_path):
+    both = [result("aaren", 0, mse, way=way) for way, mse in (("running", 0.3), ("window", 0.4))]
+    comparison = replace(TOY, fixed=("way", "preset"), any_of="way")
+    sections = write_report([*both, result("naive", None, 0.9, way=None)], [comparison], tmp_path)
+    errors = [rows_of(section)["A", "96"] for section in sections if section.title.endswith(": error")]
+    assert errors == [["**0.30**", "0.90"], ["**0.40**", "0.90"]]
+    assert "Left out" not in sections[-1].note
+    alone = write_report([result("naive", None, 0.9, way=None)], [comparison], tmp_path)
+    assert alone[0].title == "toy, preset small: error"
+
+
+def test_endless_streams(tmp_path):
+    def along(*ratios):
+        return [{"rows": rows, "stream": 0.5 * r, "windowed": 0.5} for rows, r in zip((100, 750), ratios, strict=False)]
+
+    told = [result("aaren", seed, 0.3, along=along(1.0, 1.2 + 0.2 * seed)) for seed in range(2)]
+    told += [result("gru", 0, 0.3, along=along(0.9)), result("naive", None, 0.9)]
+    section = write_report(told, [TOY], tmp_path)[2]
+    assert section.title == "toy, preset small: error of an endless stream divided by that of windows"
+    assert section.rows == [
+        ["data", "rows streamed", "aaren", "gru"],
+        ["A", "100", "1.000", "0.900"],
+        ["A", "750", "1.300", "–"],
+    ]
+    assert (tmp_path / "toy-small-endless.png").read_bytes().startswith(b"\x89PNG")

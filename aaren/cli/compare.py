@@ -72,6 +72,8 @@ def show(sections: "Sequence[Section]") -> None:
     from aaren.report import rich_table
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # a file has room for wide tables
     for section in sections:
         console.print(rich_table(section.rows, section.title, section.note))
 

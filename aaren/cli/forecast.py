@@ -20,14 +20,14 @@ Normalise = Literal["running", "window"]
 FORECAST = Comparison(
     task="forecast",
     rows=("data", "horizon"),
-    column="model",
+    column="layer",
     metrics=(
         Metric("mse", "test MSE, every window"),
         Metric("mae", "test MAE, every window"),
         Metric("stream_mse", "test MSE, one stream that is never reset"),
     ),
-    fixed=("context", "preset", "most_updates"),
-    reference="linear",
+    fixed=("normalise", "context", "preset", "most_updates"),
+    any_of="normalise",
 )
 """How results of `Forecast` are read."""
 
@@ -130,8 +130,9 @@ class Forecast:
             show(error_sections(result, shown.mse, shown.mae))
         stream = f" (as one stream, never reset: {result['stream_mse']:.3f})" if "stream_mse" in result else ""
         others = ", ".join(f"{name} {other.mse:.3f}" for name, other in errors.items())
+        way = "" if result["normalise"] is None else f" ({self.normalise})"
         print(
-            f"{result['model']} on {self.data}, horizon {self.horizon}, seed {result['seed']}: test MSE "
+            f"{self.layer}{way} on {self.data}, horizon {self.horizon}, seed {result['seed']}: test MSE "
             f"{result['mse']:.3f}{stream}, MAE {result['mae']:.3f}; MSE of {others}{files}"
         )
 
@@ -144,7 +145,8 @@ class Forecast:
             model.fit(parts.before_test)
         table, start = parts.test_after(self.context)
         errors = model.backtest(table, start=start)
-        return model, errors, {"mse": errors.mse, "mae": errors.mae, "train_seconds": cost.seconds}
+        measured = {"mse": errors.mse, "mae": errors.mae, "stream_mse": errors.mse}  # a window is all it ever sees
+        return model, errors, measured | {"train_seconds": cost.seconds}
 
     def _fit_network(self, parts: "Parts", common: dict[str, Any], progress: bool) -> "tuple[Any, Backtest, Any]":
         """The model, its errors as it will be used, and what was measured."""
@@ -231,7 +233,6 @@ class Forecast:
         names = ("data", "layer", "horizon", "context", "time", "freq", "validation", "test", "preset")
         return {
             "task": "forecast",
-            "model": self.layer if simple else f"{self.layer}/{self.normalise}",
             **{name: getattr(self, name) for name in names},
             **{name: list(getattr(self, name)) or None for name in ("target", "known", "quantiles")},
             "normalise": None if simple else self.normalise,
