@@ -41,6 +41,9 @@ RECIPES = {
 }
 """How a forecaster is trained if nothing else is said."""
 
+MOST = 1 << 21
+"""Numbers that a backtest forecasts at once."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"d_model": 64, "nhead": 4, "dim_feedforward": 128, "num_layers": 2},
     "paper": {"d_model": 512, "nhead": 8, "dim_feedforward": 2048, "num_layers": 2},
@@ -261,7 +264,9 @@ class Forecaster(BaseEstimator):
             model = Windowed(model, self.context).eval()
         sees = isinstance(model, Windowed)
         begin = max(0, int(origins[0]) - self.context + 1) if sees else 0
-        return self._errors(model, rows, origins, begin, 128 if sees else 512)
+        numbers = self.horizon * len(self.channels_) * (1 + len(self.quantiles))
+        size = min(128 if sees else 512, max(MOST // numbers, 16))
+        return self._errors(model, rows, origins, begin, size)
 
     def score(self, X: Any, y: None = None, sample_weight: None = None) -> float:
         """Minus the mean squared error of `backtest(X)`, so that higher is better; `y` is ignored."""
