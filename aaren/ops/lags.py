@@ -39,7 +39,7 @@ def lags(
     Args:
         x: tokens.
         state: what came before, N - 1 tokens if windows are to have up to N. Never changed.
-        padding_mask: True = the token does not exist; its own window is that of the last live token before it.
+        padding_mask: True = the token does not exist; its own window means nothing, but is finite.
         reset: True = no window reaches back across the start of this token.
         size: tokens in a window, at most N; None = N.
         at: the tokens whose windows are wanted; None = all, then P = T.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from aaren.ops.lags import LagState, lags, no_lags, tokens_since
+from aaren.ops.lags import LagState, each_lag, lags, no_lags, tokens_since
 
 BATCH, WIDTH = 4, 3
 
@@ -77,6 +77,37 @@ def check(case, got):
     # In float64 sums of a handful of numbers: only their order differs.
     expected = gradients(case, expected, expected_state)
     assert_close(gradients(case, windows, state), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [None, 1, 2, 4])
+def test_at_and_size_pick_from_the_windows(size):
+    x, state, mask, reset = make_case(5)
+    rows, at = torch.arange(BATCH)[:, None], torch.tensor([[0, 16, 3], [3, 3, 3], [16, 1, 0], [5, 6, 7]])
+    for padding_mask, some_reset in ((None, None), (mask, None), (None, reset), (mask, reset)):
+        flags: Any = {"padding_mask": padding_mask, "reset": some_reset}
+        whole, there, after = lags(x, state, **flags)
+        whole, there = (whole, there) if size is None else (whole[..., -size:], there.clamp(max=size))
+        for places, picked in ((None, (slice(None), slice(None))), (at, (rows, at))):
+            windows, count, same = lags(x, state, **flags, size=size, at=places)
+            live = torch.ones_like(mask) if padding_mask is None else ~mask
+            assert torch.equal(windows[live[picked]], whole[picked][live[picked]])
+            assert torch.equal(count[live[picked]], there[picked][live[picked]])
+            assert torch.equal(same.tokens, after.tokens)
+            assert torch.equal(same.length, after.length)
+
+
+@pytest.mark.parametrize("flagged", [False, True])
+@pytest.mark.parametrize("time", [1, 17])
+def test_each_lag_is_a_slice_of_the_windows(flagged, time):
+    x, state, mask, reset = case = make_case(7, time)
+    flags: Any = {"padding_mask": mask, "reset": reset} if flagged else {}
+    windows, _, after = lags(x, state, **flags)
+    parts, same = each_lag(x, state, **flags)
+    assert torch.equal(torch.stack(list(parts), dim=-1), windows)
+    assert torch.equal(same.tokens, after.tokens)
+    assert torch.equal(same.length, after.length)
+    expected = gradients(case, windows, after)
+    assert_close(gradients(case, torch.stack(list(parts), dim=-1), same), expected, rtol=1e-12, atol=1e-12)
 
 
 def run(x, state, mask, reset):

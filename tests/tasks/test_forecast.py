@@ -135,6 +135,16 @@ def check_backtest(model, X, errors, windowed=False, **static):
         assert errors.absolute[i] == pytest.approx(np.nanmean(np.abs(difference)), rel=1e-3, abs=1e-6)
 
 
+def test_a_backtest_in_smaller_pieces_is_the_same(fitted, monkeypatch):
+    model, X = fitted
+    expected = model.backtest(X, start=3)
+    monkeypatch.setattr(task, "MOST", 1)  # 16 rows at a time
+    errors = model.backtest(X, start=3)
+    np.testing.assert_array_equal(errors.origins, expected.origins)
+    np.testing.assert_allclose(errors.squared, expected.squared, rtol=1e-4, atol=1e-6)
+    assert errors.pinball == pytest.approx(expected.pinball, rel=1e-5)
+
+
 @pytest.mark.parametrize("windowed", [False, True])
 @pytest.mark.parametrize(("start", "stride"), [(None, 1), (1, 7), (530, 100), (594, 1)])
 def test_a_backtest_equals_predict_at_each_origin(fitted, windowed, start, stride):
