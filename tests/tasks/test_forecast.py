@@ -138,7 +138,7 @@ def check_backtest(model, X, errors, windowed=False, **static):
 def test_a_backtest_in_smaller_pieces_is_the_same(fitted, monkeypatch):
     model, X = fitted
     expected = model.backtest(X, start=3)
-    monkeypatch.setattr(task, "MOST", 1)  # 16 rows at a time
+    monkeypatch.setattr(task, "AT_ONCE", 1)  # 16 rows at a time
     errors = model.backtest(X, start=3)
     np.testing.assert_array_equal(errors.origins, expected.origins)
     np.testing.assert_allclose(errors.squared, expected.squared, rtol=1e-4, atol=1e-6)
