@@ -1,5 +1,6 @@
 """What forecasters without a network have in common: the manners of `Forecaster`."""
 
+import abc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from aaren.tasks.forecasting import as_given, backtest_origins, check_arguments,
 CHUNK = 4_000_000  # numbers in an array of windows, at most
 
 
-class Baseline(BaseEstimator):
+class Baseline(BaseEstimator, abc.ABC):
     """Forecasts the `horizon` rows after every row of a series from the last `context` rows.
 
     Args:
@@ -99,9 +100,9 @@ class Baseline(BaseEstimator):
     def _learn(self, values: list[np.ndarray], lengths: list[int]) -> None:
         """Learns from standardised series (time, channels), in whose first so many rows the training part is."""
 
+    @abc.abstractmethod
     def _forecast(self, windows: np.ndarray) -> np.ndarray:
         """(n, channels, horizon) after windows (n, channels, context), all standardised."""
-        raise NotImplementedError
 
     def _windows(self, values: np.ndarray) -> np.ndarray:
         """(time, channels, context): the rows up to each row, as a view."""

@@ -1,5 +1,6 @@
 """Forecasters that are linear in a window, fitted in closed form."""
 
+import abc
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -45,10 +46,10 @@ class _LeastSquares(Baseline):
 
     _shared: bool  # one map for all channels, or one for each
 
+    @abc.abstractmethod
     def _features(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features (n, channels, context + 1) of windows, and the level (n, channels, 1) that is added to what follows
         from them."""
-        raise NotImplementedError
 
     def _steps(self) -> int:
         """How many rows after a window the regression looks at."""
