@@ -28,7 +28,7 @@ def comparison_figure(grid: Grid, metric: Metric, path: Path, title: str) -> Non
                 spreads.append(stdev(runs.values()) if len(runs) > 1 else 0.0)
         axes.errorbar(means, places, xerr=spreads, fmt="os^dvPX*"[number % 8], label=column, markersize=4, capsize=2)
         values += means
-    if values and min(values) > 0 and max(values) > 20 * min(values):
+    if values and min(values) > 0 and max(values) > 5 * min(values):
         axes.set_xscale("log")
     axes.set_yticks(range(len(grid.rows)), [", ".join(map(str, row)) for row in grid.rows])
     axes.set_ylim(len(grid.rows) - 0.5, -0.5)
