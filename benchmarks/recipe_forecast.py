@@ -24,7 +24,8 @@ from aaren.data.parts import load_parts
 from aaren.files import read_json_lines
 from aaren.models.statistics import RunningStatistics
 from aaren.tasks.baselines import BASELINES
-from aaren.tasks.forecast import PRESETS, RECIPES, Forecaster
+from aaren.tasks.forecast import PRESETS, Forecaster
+from aaren.tasks.forecast_training import RECIPES
 
 RESULTS = Path(__file__).parent / "results" / "recipe_forecast.jsonl"
 SETS = ("ETTh1", "ETTh2", "ETTm1", "exchange_rate", "weather", "electricity_6", "traffic_6")

@@ -154,10 +154,11 @@ class Forecast:
         import torch
 
         from aaren.bench import MARKS, Cost, stream_cost
+        from aaren.data.rows import Rows
         from aaren.data.series import read_series
-        from aaren.data.windows import Rows
         from aaren.tasks.backtest import along
-        from aaren.tasks.forecast import PRESETS, RECIPES, Forecaster
+        from aaren.tasks.forecast import PRESETS, Forecaster
+        from aaren.tasks.forecast_training import RECIPES
         from aaren.train import Recipe
 
         recipe = RECIPES[self.normalise]

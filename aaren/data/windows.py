@@ -1,7 +1,6 @@
-"""Rows of series as a forecaster reads them, cut into batches. Knows no model."""
+"""Rows of series cut into batches. Knows no model."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from aaren.data.series import Series, calendar
+from aaren.data.rows import Rows
 from aaren.shapes import Elapsed, PaddingMask
 
 
@@ -37,94 +36,6 @@ class Stretch(NamedTuple):
     end: int
     origins: np.ndarray
     """rows after which forecasts are wanted, from begin to end - 1"""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What of a series goes into a row, and how it is scaled: fixed by the training part."""
-
-    horizon: int
-    cycles: tuple[str, ...]
-    """of the calendar"""
-    irregular: bool
-    """whether times say more than the order of rows"""
-    past: tuple[tuple[float, float], ...] = ()
-    """mean and spread of each column known at its row"""
-    past_names: tuple[str, ...] = ()
-    known: tuple[tuple[float, float], ...] = ()
-    """of each column known beforehand"""
-    static: tuple[tuple[float, float], ...] = ()
-    """of each number that belongs to a whole series"""
-
-    @property
-    def covariates(self) -> int:
-        return 2 * len(self.cycles) + len(self.past) + len(self.known) + len(self.static) + self.irregular
-
-    @property
-    def future(self) -> int:
-        return len(self.known) + self.irregular
-
-
-class Rows:
-    """A series as arrays of float32, one row each.
-
-    Args:
-        series: the series.
-        layout: what goes into a row.
-        static: numbers that belong to the series.
-        coming: (horizon, n) the known columns after the last row; None = nothing is known of them.
-    """
-
-    def __init__(self, series: Series, layout: Layout, static: np.ndarray, coming: np.ndarray | None = None):
-        self.layout = layout
-        observed = ~np.isnan(series.values)
-        self.values = np.nan_to_num(series.values).astype(np.float32)
-        self.observed = observed
-        self.elapsed = series.elapsed.astype(np.float32)
-        beyond = np.full((layout.horizon, len(layout.known)), np.nan) if coming is None else coming
-        known = _scaled(np.concatenate([series.known, beyond]), layout.known)
-        covariates = [
-            calendar(series.times, layout.cycles),
-            _filled(_scaled(series.past, layout.past)),
-            known[: len(series)],
-            np.broadcast_to(_scaled(static[None], layout.static), (len(series), len(static))),
-        ]
-        if layout.irregular:
-            covariates.append(np.log(series.elapsed)[:, None])
-        self.now = np.concatenate([self.values, observed, *covariates], axis=1).astype(np.float32)
-        self.known = known.astype(np.float32)
-        self.times = np.concatenate([series.times, series.following_times(layout.horizon)]) / series.step
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def x(self, begin: int, end: int) -> np.ndarray:
-        """Rows as tokens (rows, inputs), see `aaren.models.forecaster`."""
-        if not self.layout.future:
-            return self.now[begin:end]
-        rows = np.arange(begin, end)
-        after = rows[:, None] + 1 + np.arange(self.layout.horizon)
-        ahead = self.known[after]
-        if self.layout.irregular:
-            offsets = (self.times[after] - self.times[rows, None]) / self.layout.horizon
-            ahead = np.concatenate([ahead, offsets[..., None].astype(np.float32)], axis=-1)
-        return np.concatenate([self.now[begin:end], ahead.reshape(len(rows), -1)], axis=1)
-
-    def target(self, origins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What followed the origins (origins, horizon, channels), and which of it was observed."""
-        after = origins[:, None] + 1 + np.arange(self.layout.horizon)
-        return self.values[after], self.observed[after]
-
-
-def _scaled(columns: np.ndarray, scales: Sequence[tuple[float, float]]) -> np.ndarray:
-    mean, spread = np.array(scales, dtype=np.float64).reshape(-1, 2).T
-    return (columns - mean) / spread
-
-
-def _filled(columns: np.ndarray) -> np.ndarray:
-    """The last observed value where one is missing, 0 before the first."""
-    rows = np.where(np.isnan(columns), 0, np.arange(len(columns))[:, None])
-    return np.nan_to_num(np.take_along_axis(columns, np.maximum.accumulate(rows), axis=0))
 
 
 def collate(rows: Sequence[Rows], stretches: Sequence[Stretch]) -> ForecastBatch:

@@ -10,39 +10,23 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from torch import Tensor, nn
 
-from aaren.data.series import Roles, Series, check_training_part, coming_rows, cycles_of, read_series
-from aaren.data.windows import (
-    ForecastBatch,
-    Layout,
-    Rows,
-    chunks,
-    collate,
-    training_stretches,
-    validation_stretches,
-)
+from aaren.data.rows import Layout, Rows, layout_of, static_numbers
+from aaren.data.series import Roles, Series, check_training_part, coming_rows, read_series
 from aaren.layers.table import find_layer
 from aaren.models.forecaster import SequenceForecaster
 from aaren.models.windowed import Windowed
-from aaren.tasks.backtest import Backtest, Tally
+from aaren.tasks.backtest import Backtest
 from aaren.tasks.forecast_plot import plot_forecast
+from aaren.tasks.forecast_reading import errors, forecasts
 from aaren.tasks.forecast_stream import ForecastStream
+from aaren.tasks.forecast_training import RECIPES, network_of, train_forecaster
 from aaren.tasks.forecasting import as_given, backtest_origins, check_arguments, check_whole, held_out
 from aaren.tasks.saving import load_model, plain, save_model
-from aaren.train import Recipe, fit
+from aaren.train import Recipe
 
 KIND = "aaren forecaster"
 NORMALISE = ("running", "window")
-
-RECIPES = {
-    "running": Recipe(updates=250, batch_size=8, validate_every=25, patience=4),
-    "window": Recipe(updates=300, batch_size=32, validate_every=25, patience=4),
-}
-"""How a forecaster is trained if nothing else is said."""
-
-AT_ONCE = 1 << 22
-"""Numbers that a backtest forecasts in one call."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"d_model": 64, "nhead": 4, "dim_feedforward": 128, "num_layers": 2},
@@ -141,7 +125,7 @@ class Forecaster(BaseEstimator):
                 raise ValueError(f"all series must have the same columns, with dates or without, got {kinds}")
         step = float(np.median([one.step for one in series]))
         series = [replace(one, step=step) for one in series]
-        own = _static(static, len(series))
+        own = static_numbers(static, len(series))
         held = [held_out(len(one), self.validation, self.horizon) for one in series]
         train = [one[: len(one) - rows] for one, rows in zip(series, held, strict=True)]
         for one in train:
@@ -149,37 +133,21 @@ class Forecaster(BaseEstimator):
 
         self.channels_ = series[0].names
         self.step_, self.dated_ = step, series[0].dated
-        self.layout_ = _layout(train, own, self.horizon)
+        self.layout_ = layout_of(train, own, self.horizon)
         self.model_ = self._build()
         values = np.concatenate([one.values for one in train])
         mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-        self._network.standardise(torch.from_numpy(mean), torch.from_numpy(spread))
+        network_of(self.model_).standardise(torch.from_numpy(mean), torch.from_numpy(spread))
 
         rows = [Rows(one, self.layout_, numbers) for one, numbers in zip(series, own, strict=True)]
-        lengths = [len(one) for one in train]
-        recipe, size, origins = self._recipe(), self._training_rows(), self._origins()
-
-        def batch(number: int) -> ForecastBatch:
-            random = np.random.default_rng((self.seed, number))
-            stretches = training_stretches(lengths, self.horizon, size, origins, recipe.batch_size, random)
-            return collate(rows, stretches)
-
-        count = 24 if origins > 1 else 256
-        held_stretches = validation_stretches([len(one) for one in rows], lengths, self.horizon, size, origins, count)
-        held_batches = [collate(rows, held_stretches[i : i + 64]) for i in range(0, len(held_stretches), 64)]
-
-        def validate(model: nn.Module, device: torch.device) -> float:
-            parts = [(self._loss(model, part.to(device)).item(), len(part.x)) for part in held_batches]
-            return sum(value * count for value, count in parts) / sum(count for _, count in parts)
-
         checkpoint = None if self.checkpoint is None else Path(self.checkpoint)
         try:
-            self.training_ = fit(
+            self.training_ = train_forecaster(
                 self.model_,
-                batch,
-                self._loss,
-                validate,
-                recipe,
+                rows,
+                [len(one) for one in train],
+                self._recipe(),
+                quantiles=self.quantiles,
                 seed=self.seed,
                 checkpoint=checkpoint,
                 run="" if checkpoint is None else self._run(series, own),
@@ -258,15 +226,11 @@ class Forecaster(BaseEstimator):
         """
         series = self._read(X)
         origins = backtest_origins(len(series), start, stride, self.horizon, self.context)
-        rows = Rows(series, self.layout_, _static(static, 1, self.layout_)[0])
+        rows = Rows(series, self.layout_, static_numbers(static, 1, self.layout_)[0])
         model: Any = self.model_
         if windowed and not isinstance(model, Windowed):
             model = Windowed(model, self.context).eval()
-        sees = isinstance(model, Windowed)
-        begin = max(0, int(origins[0]) - self.context + 1) if sees else 0
-        numbers = self.horizon * len(self.channels_) * (1 + len(self.quantiles))
-        size = min(128 if sees else 512, max(AT_ONCE // numbers, 16))
-        return self._errors(model, rows, origins, begin, size)
+        return errors(model, rows, origins, self.quantiles)
 
     def score(self, X: Any, y: None = None, sample_weight: None = None) -> float:
         """Minus the mean squared error of `backtest(X)`, so that higher is better; `y` is ignored."""
@@ -276,9 +240,11 @@ class Forecaster(BaseEstimator):
         """A live stream: `push(row)` gives the forecast after every row, in constant memory (with the layer `attention`
         and normalise="running" in growing memory). Equal to `predict` of all rows so far."""
         self._check_fitted()
-        own = _static(static, 1, self.layout_)[0]
+        own = static_numbers(static, 1, self.layout_)[0]
         kind: Any = {"channels": self.channels_, "roles": self.roles, "step": self.step_, "dated": self.dated_}
-        return ForecastStream(self.model_, self._network.unflatten, self.layout_, static=own, dtype=dtype, **kind)
+        return ForecastStream(
+            self.model_, network_of(self.model_).unflatten, self.layout_, static=own, dtype=dtype, **kind
+        )
 
     def save(self, folder: str | Path) -> None:
         """Writes `model.safetensors` and `config.json`; neither unless both could be written. Raises OSError."""
@@ -317,10 +283,6 @@ class Forecaster(BaseEstimator):
         self.model_.eval()
         return self
 
-    @property
-    def _network(self) -> SequenceForecaster:
-        return self.model_.model if isinstance(self.model_, Windowed) else self.model_
-
     def _build(self) -> Any:
         with torch.random.fork_rng():
             torch.manual_seed(int(self.seed))
@@ -344,62 +306,14 @@ class Forecaster(BaseEstimator):
     def _recipe(self) -> Recipe:
         return RECIPES[self.normalise] if self.recipe is None else self.recipe
 
-    def _training_rows(self) -> int:
-        """Rows of a training sequence: in running mode several contexts, so that long pasts are in its experience."""
-        return 4 * self.context if self.normalise == "running" else self.context
-
-    def _origins(self) -> int:
-        """Forecasts that a training sequence is asked for: a window has only one, at its end."""
-        return 32 if self.normalise == "running" else 1
-
-    def _loss(self, model: nn.Module, batch: ForecastBatch) -> Tensor:
-        forecast, _ = model(batch.x, padding_mask=batch.padding_mask, elapsed=batch.elapsed, at=batch.at)
-        difference, pinball = self._deviations(forecast, batch.target)
-        loss = difference**2 if pinball is None else difference**2 + pinball.mean(dim=-1)
-        return torch.where(batch.observed, loss, 0.0).sum() / batch.observed.sum().clamp(min=1)
-
-    def _deviations(self, forecast: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Target less mean and, of each quantile, twice the pinball loss; in units of the spread."""
-        difference = (target[..., None] - self._network.unflatten(forecast)) / self._network.scale[:, None]
-        if not self.quantiles:
-            return difference[..., 0], None
-        level = torch.tensor(self.quantiles, dtype=difference.dtype, device=difference.device)
-        error = difference[..., 1:]
-        return difference[..., 0], 2 * torch.maximum(level * error, (level - 1) * error)
-
-    def _errors(self, model: Any, rows: Rows, origins: np.ndarray, begin: int, size: int) -> Backtest:
-        state, tally = model.initial_state(1, dtype=torch.float64), Tally()
-        for start, stop, some in chunks(begin, int(origins[-1]) + 1, origins, size):
-            forecast, state = self._advance(model, state, rows, start, stop, some)
-            if len(some):
-                target, observed = rows.target(some)
-                difference, pinball = self._deviations(forecast, torch.from_numpy(target)[None].to(forecast.device))
-                loss = None if pinball is None else pinball[0].mean(dim=-1).cpu().numpy()
-                tally.add(difference[0].cpu().numpy(), observed, loss)
-        return tally.result(origins, quantiles=bool(self.quantiles))
-
-    def _advance(
-        self, model: Any, state: Any, rows: Rows, start: int, stop: int, origins: np.ndarray
-    ) -> tuple[Tensor, Any]:
-        """One call on the rows from start to stop, with forecasts after the origins, or the last if there are none."""
-        device = self._network.scale.device
-        x = torch.from_numpy(rows.x(start, stop))[None].to(device)
-        elapsed = torch.from_numpy(rows.elapsed[start:stop])[None].to(device)
-        at = torch.from_numpy((origins if len(origins) else np.array([stop - 1])) - start)[None].to(device)
-        return model(x, state, elapsed=elapsed, at=at)
-
     def _forecast(self, X: Any, static: Any, future: Any) -> tuple[np.ndarray, np.ndarray]:
         """(horizon, channels, 1 + quantiles) after the last row of X, and the times."""
         series = self._read(X)
         coming = coming_rows(future, self.horizon, self.roles.known)
-        rows = Rows(series, self.layout_, _static(static, 1, self.layout_)[0], coming)
-        state = self.model_.initial_state(1, dtype=torch.float64)
-        begin = max(0, len(series) - self.context) if isinstance(self.model_, Windowed) else 0
-        forecast = None
-        for start, stop, some in chunks(begin, len(series), np.array([len(series) - 1]), 512):
-            forecast, state = self._advance(self.model_, state, rows, start, stop, some)
-        assert forecast is not None
-        return self._network.unflatten(forecast[0, 0]).double().cpu().numpy(), series.following(self.horizon)
+        rows = Rows(series, self.layout_, static_numbers(static, 1, self.layout_)[0], coming)
+        ((_, forecast),) = forecasts(self.model_, rows, np.array([len(series) - 1]))
+        forecast = network_of(self.model_).unflatten(forecast[0])
+        return forecast.double().cpu().numpy(), series.following(self.horizon)
 
     def _read(self, X: Any) -> Series:
         self._check_fitted()
@@ -443,35 +357,3 @@ class Forecaster(BaseEstimator):
 def _tuples(value: Any) -> Any:
     """Lists, which JSON makes of tuples, as tuples again."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def _layout(train: Sequence[Series], static: np.ndarray, horizon: int) -> Layout:
-    def scales(columns: np.ndarray) -> tuple[tuple[float, float], ...]:
-        columns = np.where(np.isnan(columns).all(axis=0), 0.0, columns)  # says nothing
-        means, spreads = np.nanmean(columns, axis=0), np.nanstd(columns, axis=0)
-        return tuple((float(m), float(s) if s > 1e-9 * abs(m) else 1.0) for m, s in zip(means, spreads, strict=True))
-
-    return Layout(
-        horizon,
-        cycles=cycles_of(max(train, key=len)),
-        irregular=not all(one.regular for one in train),
-        past=scales(np.concatenate([one.past for one in train])),
-        past_names=train[0].past_names,
-        known=scales(np.concatenate([one.known for one in train])),
-        static=scales(static),
-    )
-
-
-def _static(static: Any, count: int, layout: Layout | None = None) -> np.ndarray:
-    """Static numbers as (count, n), n = 0 if there are none."""
-    wanted = f"of shape ({count}, n)" if layout is None else f"{len(layout.static)} numbers as in fit"
-    try:
-        numbers = np.empty((count, 0)) if static is None else np.array(static, dtype=np.float64, ndmin=1)
-    except (TypeError, ValueError):
-        numbers = np.full(1, np.nan)  # refused below
-    if numbers.ndim == 1:
-        numbers = numbers[None] if count == 1 else numbers[:, None]
-    columns = numbers.shape[-1] if layout is None else len(layout.static)
-    if numbers.shape != (count, columns) or not np.isfinite(numbers).all():
-        raise ValueError(f"static must be finite, {wanted}, got {static!r}")
-    return numbers

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aaren.data.rows import Layout, Rows
 from aaren.data.series import Roles, Series, coming_rows, read_series
-from aaren.data.windows import Layout, Rows
 from aaren.extras import require
 from aaren.stream import Stream
 

@@ -5,8 +5,9 @@ import pandas
 import pytest
 import torch
 
+from aaren.data.rows import Layout, Rows
 from aaren.data.series import Roles, calendar, read_series
-from aaren.data.windows import Layout, Rows, Stretch, chunks, collate, training_stretches, validation_stretches
+from aaren.data.windows import Stretch, chunks, collate, training_stretches, validation_stretches
 
 HORIZON = 4
 LAYOUT = Layout(

@@ -8,11 +8,13 @@ import torch
 from sklearn.base import clone
 from sklearn.model_selection import TimeSeriesSplit, cross_val_score
 
+from aaren.data.rows import Rows
 from aaren.data.series import Roles, read_series
-from aaren.data.windows import Rows, Stretch, collate
+from aaren.data.windows import Stretch, collate
 from aaren.stream import Stream
-from aaren.tasks import forecast as task
+from aaren.tasks import forecast_reading, forecast_training
 from aaren.tasks.forecast import PRESETS, Forecaster
+from aaren.tasks.forecast_training import forecast_loss, network_of
 from aaren.train import Recipe
 
 HORIZON, CONTEXT = 6, 24
@@ -124,7 +126,7 @@ def test_a_long_series_is_read_in_pieces(plain):
 
 def check_backtest(model, X, errors, windowed=False, **static):
     """Its errors at some origins are those of `predict` there."""
-    scale = model._network.scale.double().numpy()
+    scale = network_of(model.model_).scale.double().numpy()
     values = X[list(model.channels_)].to_numpy() if hasattr(X, "columns") else X
     for i in np.unique(np.linspace(0, len(errors.origins) - 1, 7).astype(int)):
         t = errors.origins[i]
@@ -138,7 +140,7 @@ def check_backtest(model, X, errors, windowed=False, **static):
 def test_a_backtest_in_smaller_pieces_is_the_same(fitted, monkeypatch):
     model, X = fitted
     expected = model.backtest(X, start=3)
-    monkeypatch.setattr(task, "AT_ONCE", 1)  # 16 rows at a time
+    monkeypatch.setattr(forecast_reading, "AT_ONCE", 1)  # 16 rows at a time
     errors = model.backtest(X, start=3)
     np.testing.assert_array_equal(errors.origins, expected.origins)
     np.testing.assert_allclose(errors.squared, expected.squared, rtol=1e-4, atol=1e-6)
@@ -187,11 +189,11 @@ def test_the_loss_is_that_of_what_was_observed(fitted):
     X[::3, 0] = np.nan
     rows = [Rows(read_series(X), model.layout_, np.empty(0))]
     batch = collate(rows, [Stretch(0, 40, 90, np.array([60, 89]))])
-    loss = model._loss(model.model_, batch)
+    loss = forecast_loss(model.model_, batch, network_of(model.model_), model.quantiles)
     dirty = batch._replace(target=torch.where(batch.observed, batch.target, 1e6))
-    assert torch.equal(model._loss(model.model_, dirty), loss)
-    scale = model._network.scale
-    forecast = model._network.unflatten(model.model_(batch.x, elapsed=batch.elapsed, at=batch.at)[0])
+    assert torch.equal(forecast_loss(model.model_, dirty, network_of(model.model_), model.quantiles), loss)
+    scale = network_of(model.model_).scale
+    forecast = network_of(model.model_).unflatten(model.model_(batch.x, elapsed=batch.elapsed, at=batch.at)[0])
     error = ((batch.target[..., None] - forecast) / scale[:, None])[batch.observed]
     level = torch.tensor([0.1, 0.5, 0.9])
     pinball = torch.where(error[..., 1:] > 0, 2 * level, 2 * (level - 1)) * error[..., 1:]
@@ -208,7 +210,7 @@ def test_quantiles(fitted):
     assert (abs(below - [0.1, 0.5, 0.9]) < 0.15).all()
     error = target[..., None] - quantiles
     level = np.array([0.1, 0.5, 0.9])
-    pinball = 2 * np.maximum(level * error, (level - 1) * error) / model._network.scale.numpy()[:, None]
+    pinball = 2 * np.maximum(level * error, (level - 1) * error) / network_of(model.model_).scale.numpy()[:, None]
     assert model.backtest(X, start=500, stride=3).pinball == pytest.approx(pinball.mean(), rel=1e-3)
     assert model.stream().push(X[0]).shape == (HORIZON, 2, 4)
 
@@ -245,7 +247,7 @@ def test_rows_that_are_left_out_are_missing_rows():
 def test_the_static_numbers_reach_the_forecast(fitted_to_frame):
     model, frame = fitted_to_frame
     with torch.no_grad():
-        torch.nn.init.normal_(model._network.head.weight)
+        torch.nn.init.normal_(network_of(model.model_).head.weight)
     forecasts = [
         model.predict(frame.iloc[:50], static=numbers, future=coming(frame, 49)).to_numpy()
         for numbers in ([2.0, 3.0], [4.0, 3.0])
@@ -260,7 +262,7 @@ def test_series_of_different_lengths():
         assert model.predict(X[1], static=[2.0]).shape == (HORIZON, 2)
         last = np.mean([(X[0][t + 1 : t + 1 + HORIZON] - X[0][t]) ** 2 for t in range(400, 590)], axis=(0, 1))
         mse = model.backtest(X[0], start=401, static=[1.0]).mse_by_channel
-        assert (mse < 0.7 * last / model._network.scale.numpy() ** 2).all()
+        assert (mse < 0.7 * last / network_of(model.model_).scale.numpy() ** 2).all()
 
 
 def test_series_of_different_steps_are_counted_in_one():
@@ -275,8 +277,8 @@ def test_the_scaler_is_that_of_the_training_part():
     X = make_series()
     X[480:] += 1000.0
     model = forecaster(recipe=ONCE).fit(X)
-    np.testing.assert_allclose(model._network.mean.numpy(), X[:480].mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(model._network.scale.numpy(), X[:480].std(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(network_of(model.model_).mean.numpy(), X[:480].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(network_of(model.model_).scale.numpy(), X[:480].std(axis=0), rtol=1e-5)
 
 
 def test_a_level_of_its_own_makes_no_difference():
@@ -347,16 +349,16 @@ def test_training_goes_on_from_its_checkpoint(tmp_path, monkeypatch, mode):
     interrupted = forecaster(**options, checkpoint=file)
     calls = iter(range(10**6))
 
-    def training(self, model, batch):
+    def training(model, *arguments):
         if model.training and next(calls) == 10:
             raise KeyboardInterrupt
-        return original(self, model, batch)
+        return original(model, *arguments)
 
-    original = task.Forecaster._loss
-    monkeypatch.setattr(task.Forecaster, "_loss", training)
+    original = forecast_training.forecast_loss
+    monkeypatch.setattr(forecast_training, "forecast_loss", training)
     with pytest.raises(KeyboardInterrupt):
         interrupted.fit(X)
-    monkeypatch.setattr(task.Forecaster, "_loss", original)
+    monkeypatch.setattr(forecast_training, "forecast_loss", original)
     with pytest.raises(ValueError, match="Forecaster must be fitted first"):
         interrupted.predict(X)
     for other in (
