@@ -66,6 +66,7 @@ class Fitted:
     history: list[dict[str, int | float]]
     """one entry a validation: update, loss (mean since the last) and validation loss"""
     best_update: int
+    """0 if no update made the model better"""
     best_validation: float
     updates: int
     seconds: float = field(default=0.0, compare=False)
@@ -115,9 +116,19 @@ def fit(
     if checkpoint is not None and checkpoint.exists():
         best, done = _resume(checkpoint, run, model, optimiser)
 
+    def score() -> float:
+        wrapped.eval()
+        with torch.no_grad():
+            value = validate(model, accelerator.device)
+        if not math.isfinite(value):
+            raise FloatingPointError(f"validation must be finite, got {value} after {done.updates} updates")
+        return value
+
     began = time.perf_counter() - done.seconds
     with torch.random.fork_rng(), _bar(progress and accelerator.is_main_process, recipe.updates) as show:
         losses: list[Tensor] = []
+        if not done.history:
+            done.best_validation = score()
         while done.updates < recipe.updates and not _stalled(done, recipe):
             update = done.updates
             number = update * accelerator.num_processes + accelerator.process_index
@@ -138,16 +149,10 @@ def fit(
             done.updates += 1
 
             if done.updates % recipe.validate_every == 0 or done.updates == recipe.updates:
-                wrapped.eval()
-                with torch.no_grad():
-                    validation = validate(model, accelerator.device)
+                validation = score()
                 entry = {"update": done.updates, "loss": torch.stack(losses).mean().item(), "validation": validation}
                 done.history.append(entry)
                 losses = []
-                if not math.isfinite(validation):
-                    raise FloatingPointError(
-                        f"validation must be finite, got {validation} after {done.updates} updates"
-                    )
                 done.seconds = time.perf_counter() - began
                 if validation < done.best_validation:
                     done.best_validation, done.best_update = validation, done.updates

@@ -94,7 +94,7 @@ def test_training_leaves_the_global_random_state_alone():
 
 def test_stops_early_without_improvement():
     recipe = Recipe(updates=1000, validate_every=5, patience=3)
-    scores, seen = iter([3.0, 1.0, *[2.0] * 1000]), []
+    scores, seen = iter([4.0, 3.0, 1.0, *[2.0] * 1000]), []
 
     def scripted(model, device):
         seen.append(weights(model).clone())
@@ -103,8 +103,17 @@ def test_stops_early_without_improvement():
     model = make_model()
     done = fit(model, batch, loss, scripted, recipe)
     assert (done.best_update, done.updates) == (10, 25)
-    assert torch.equal(weights(model), seen[1])  # of the best validation, not of the last
-    assert not torch.equal(seen[1], seen[-1])
+    assert torch.equal(weights(model), seen[2])  # of the best validation, not of the last
+    assert not torch.equal(seen[2], seen[-1])
+
+
+def test_a_start_that_no_update_makes_better_is_kept():
+    scores = iter([1.0, *[2.0] * 1000])
+    model = make_model()
+    start = weights(model).clone()
+    done = fit(model, batch, loss, lambda *_: next(scores), Recipe(updates=1000, validate_every=5, patience=3))
+    assert (done.best_update, done.best_validation, done.updates) == (0, 1.0, 15)
+    assert torch.equal(weights(model), start)
 
 
 def test_checkpoint_is_safetensors_and_of_one_run(tmp_path):
@@ -130,7 +139,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_update():
 
 
 def test_a_validation_that_is_not_finite_stops_too():
-    with pytest.raises(FloatingPointError, match="validation must be finite, got nan after 10 updates"):
+    with pytest.raises(FloatingPointError, match="validation must be finite, got nan after 0 updates"):
         fit(make_model(), batch, loss, lambda *_: float("nan"), RECIPE)
 
 

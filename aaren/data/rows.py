@@ -117,8 +117,11 @@ def layout_of(train: Sequence[Series], static: np.ndarray, horizon: int) -> Layo
 
 
 def static_numbers(static: Any, count: int, layout: Layout | None = None) -> np.ndarray:
-    """A user's static numbers as (count, n), n = 0 if there are none. Raises ValueError if they are not finite or not as
-    many as the layout, if one is given, says."""
+    """A user's static numbers as (count, n), n = 0 if there are none.
+
+    Raises:
+        ValueError: they are not finite, or not as many as the layout, if one is given, says.
+    """
     wanted = f"of shape ({count}, n)" if layout is None else f"{len(layout.static)} numbers as in fit"
     try:
         numbers = np.empty((count, 0)) if static is None else np.array(static, dtype=np.float64, ndmin=1)

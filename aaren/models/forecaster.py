@@ -1,9 +1,9 @@
 """Forecasts of the next rows of a multivariate series, after every row of it."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from aaren.layers.protocol import LayerFactory, State, accept, accept_elapsed
@@ -12,6 +12,15 @@ from aaren.models.statistics import RunningStatistics, Statistics, WindowStatist
 from aaren.ops.lags import lags, no_lags
 from aaren.ops.linear_scan import linear_scan
 from aaren.shapes import Elapsed, PaddingMask, Reset
+
+
+class Window(NamedTuple):
+    """The last rows of each channel in units of the training part's spread, missing ones as the last observed."""
+
+    normal: Float[Tensor, "B P C W"]
+    """less the level, over the scale; the oldest first"""
+    level: Float[Tensor, "B P C"]
+    scale: Float[Tensor, "B P C"]
 
 
 class SequenceForecaster(nn.Module):
@@ -72,7 +81,7 @@ class SequenceForecaster(nn.Module):
         self.d_model = width
         self.linear = nn.Linear(window, horizon)
         self.head = nn.Linear(width, horizon * channels * (1 + quantiles))
-        # At first the forecast is the mean of the window and the encoder is silent.
+        # At first the forecast is the mean of the window and the encoder is silent (see `aaren.tasks.linear_start`).
         nn.init.constant_(self.linear.weight, 1 / window)
         for silent in (self.linear.bias, self.head.weight, self.head.bias):
             nn.init.zeros_(silent)
@@ -129,28 +138,44 @@ class SequenceForecaster(nn.Module):
         flags: Any = {"padding_mask": padding_mask, "reset": reset}
         sizes = (self.channels, self.channels, self.covariates, self.horizon * self.future)
         values, observed, covariates, future = x.split(sizes, dim=-1)
-        values = torch.where(observed > 0.5, (values - self.mean) / self.scale, 0.0)  # NaN may stand where none is
-        observed = (observed > 0.5).to(x.dtype)
+        observed = observed > 0.5
+        read, patches, after = self.read(values, observed, state, elapsed=elapsed, at=at, **flags)
+        h = self.embed(torch.cat([patches.flatten(-2), (~observed).to(x.dtype), covariates], dim=-1))
+        h, encoder = self.encoder(self.dropout(h), state["encoder"], elapsed=elapsed, **flags)
+        if at is not None:
+            h, future = _rows(h, at), _rows(future, at)
+        return self._forecast(h, read, future), {**after, "encoder": encoder}
 
-        values, last = linear_scan(1 - observed, values, state["last"], **flags)
+    def read(
+        self,
+        values: Float[Tensor, "B T C"],
+        observed: Bool[Tensor, "B T C"],
+        state: dict[str, Any] | None = None,
+        *,
+        padding_mask: PaddingMask | None = None,
+        reset: Reset | None = None,
+        elapsed: Elapsed | None = None,
+        at: Int[Tensor, "B P"] | None = None,
+    ) -> tuple[Window, Float[Tensor, "B T C L"], dict[str, Any]]:
+        """What the linear map reads after the rows `at`, the patches of all rows, and the state but the encoder's."""
+        if state is None:
+            state = self.initial_state(values.shape[0], values.device)
+        flags: Any = {"padding_mask": padding_mask, "reset": reset}
+        values = torch.where(observed, (values - self.mean) / self.scale, 0.0)  # NaN may stand where none is
+        missing, observed = (~observed).to(values.dtype), observed.to(values.dtype)
+        values, last = linear_scan(missing, values, state["last"], **flags)
         level, scale, statistics = self.statistics(values, observed, state["statistics"], elapsed=elapsed, **flags)
         normal = (values - level) / scale
-        patches, _, window = lags(normal, state["window"], size=self.patch, **flags)
+        patches, _, lagged = lags(normal, state["window"], size=self.patch, **flags)
         windows, _, _ = lags(normal, state["window"], at=at, **flags)  # of the few rows that are forecast from
-        h = self.embed(torch.cat([patches.flatten(-2), 1 - observed, covariates], dim=-1))
-        h, encoder = self.encoder(self.dropout(h), state["encoder"], elapsed=elapsed, **flags)
-        state = {"last": last, "statistics": statistics, "window": window, "encoder": encoder}
-
         if at is not None:
-            h, level, scale, future = (_rows(tensor, at) for tensor in (h, level, scale, future))
-        return self._forecast(h, windows, level, scale, future), state
+            level, scale = _rows(level, at), _rows(scale, at)
+        return Window(windows, level, scale), patches, {"last": last, "statistics": statistics, "window": lagged}
 
     def _forecast(
         self,
         h: Float[Tensor, "B P D"],
-        windows: Float[Tensor, "B P C W"],
-        level: Float[Tensor, "B P C"],
-        scale: Float[Tensor, "B P C"],
+        read: Window,
         future: Float[Tensor, "B P F"],
     ) -> Float[Tensor, "B P K"]:
         y = self.unflatten(self.head(h))
@@ -158,8 +183,8 @@ class SequenceForecaster(nn.Module):
             basis = torch.tanh(self.future_embed(future.unflatten(-1, (self.horizon, self.future))))
             weights = self.future_head(h).unflatten(-1, (FUTURE_RANK, self.channels, 1 + self.quantiles))
             y = y + torch.einsum("bphr,bprcq->bphcq", basis, weights)
-        y = y + self.linear(windows).transpose(-1, -2)[..., None]
-        y = y * scale[..., None, :, None] + level[..., None, :, None]
+        y = y + self.linear(read.normal).transpose(-1, -2)[..., None]
+        y = y * read.scale[..., None, :, None] + read.level[..., None, :, None]
         if self.quantiles:  # quantiles that cross are put in order (Chernozhukov et al. 2010)
             y = torch.cat([y[..., :1], y[..., 1:].sort(dim=-1).values], dim=-1)
         return (y * self.scale[:, None] + self.mean[:, None]).flatten(-3)

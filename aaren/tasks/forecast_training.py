@@ -12,6 +12,7 @@ from aaren.data.rows import Rows
 from aaren.data.windows import ForecastBatch, collate, training_stretches, validation_stretches
 from aaren.models.forecaster import SequenceForecaster
 from aaren.models.windowed import Windowed
+from aaren.tasks.linear_start import start_linear
 from aaren.train import Fitted, Recipe, fit
 
 RECIPES = {
@@ -19,6 +20,9 @@ RECIPES = {
     "window": Recipe(updates=300, batch_size=32, validate_every=25, patience=4),
 }
 """How a forecaster is trained if nothing else is said."""
+
+START = 1 << 14
+"""Forecasts of the training part that the linear map is started with."""
 
 
 def network_of(model: Any) -> SequenceForecaster:
@@ -83,8 +87,8 @@ def train_forecaster(
     running = model is network
     size, origins, count = (4 * network.window, 32, 24) if running else (network.window, 1, 256)
 
-    def batch(number: int) -> ForecastBatch:
-        random = np.random.default_rng((seed, number))
+    def batch(*number: int) -> ForecastBatch:
+        random = np.random.default_rng((seed, *number))
         return collate(rows, training_stretches(lengths, network.horizon, size, origins, recipe.batch_size, random))
 
     def loss(model: nn.Module, batch: ForecastBatch) -> Tensor:
@@ -97,4 +101,6 @@ def train_forecaster(
         parts = [(loss(model, part.to(device)).item(), len(part.x)) for part in held_batches]
         return sum(value * count for value, count in parts) / sum(count for _, count in parts)
 
+    count = max(START // (recipe.batch_size * origins), 1)
+    start_linear(network, (batch(number, 1) for number in range(count)), held_batches)
     return fit(model, batch, loss, validate, recipe, seed=seed, checkpoint=checkpoint, run=run, progress=progress)

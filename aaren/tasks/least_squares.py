@@ -1,7 +1,7 @@
 """Forecasters that are linear in a window, fitted in closed form."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ STRENGTHS = 10.0 ** np.arange(-6, 3)
 
 
 class Moments(NamedTuple):
-    """All that least squares needs to know of features and what follows them, for each of several maps."""
+    """All that least squares needs to know of features, the last a constant, and what follows, for several maps."""
 
     features: np.ndarray
     """(maps, K, K) sums of products of features"""
@@ -22,6 +22,16 @@ class Moments(NamedTuple):
     """(maps, K, steps) of features and what follows"""
     squares: np.ndarray
     """(maps,) sums of squares of what follows"""
+
+    @classmethod
+    def zeros(cls, maps: int, features: int, steps: int) -> "Moments":
+        return cls(np.zeros((maps, features, features)), np.zeros((maps, features, steps)), np.zeros(maps))
+
+    def add(self, features: np.ndarray, after: np.ndarray) -> None:
+        """Counts features (maps, n, K) and what follows them (maps, n, steps)."""
+        self.features[:] += features.swapaxes(1, 2) @ features
+        self.mixed[:] += features.swapaxes(1, 2) @ after
+        self.squares[:] += (after**2).sum(axis=(1, 2))
 
     def ridge(self, strength: float) -> np.ndarray:
         """The map (maps, K, steps) of least squares plus a penalty on the weights of all features but the last."""
@@ -34,6 +44,30 @@ class Moments(NamedTuple):
     def errors(self, weights: np.ndarray) -> np.ndarray:
         """(maps,) sums of squared errors of maps (maps, K, steps)."""
         return self.squares + (weights * (self.features @ weights - 2 * self.mixed)).sum(axis=(1, 2))
+
+
+def best_ridge(
+    train: Moments, held: Moments, then: Callable[[np.ndarray], np.ndarray] = lambda weights: weights
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge regression with the strength, among `STRENGTHS`, of the least error on a held-out part.
+
+    Args:
+        train: what is fitted.
+        held: of the held-out part.
+        then: what is done with the weights before they are judged.
+
+    Returns:
+        Weights (maps, K, steps), zero if none is better; strengths (maps,).
+    """
+    weights = np.zeros_like(held.mixed)
+    chosen, least = np.zeros_like(held.squares), np.full_like(held.squares, np.inf)
+    for strength in STRENGTHS:
+        with np.errstate(over="ignore", invalid="ignore"):  # an unstable iteration: not chosen
+            candidate = then(train.ridge(strength))
+            errors = held.errors(candidate)
+        better = errors < least
+        weights[better], chosen[better], least[better] = candidate[better], strength, errors[better]
+    return weights, chosen
 
 
 class _LeastSquares(Baseline):
@@ -68,14 +102,7 @@ class _LeastSquares(Baseline):
             )
         train = self._moments([(one, range(self.context - 1, length - steps)) for one, length in pairs], steps)
         held = self._moments([(one, range(length - 1, len(one) - self.horizon)) for one, length in pairs], self.horizon)
-        self.weights_ = np.zeros_like(held.mixed)
-        self.strength_, least = np.zeros_like(held.squares), np.full_like(held.squares, np.inf)
-        for strength in STRENGTHS:
-            with np.errstate(over="ignore", invalid="ignore"):  # an unstable iteration: not chosen
-                weights = self._ahead(train.ridge(strength))
-                errors = held.errors(weights)
-            better = errors < least
-            self.weights_[better], self.strength_[better], least[better] = weights[better], strength, errors[better]
+        self.weights_, self.strength_ = best_ridge(train, held, self._ahead)
 
     def _forecast(self, windows: np.ndarray) -> np.ndarray:
         features, level = self._features(windows)
@@ -85,7 +112,7 @@ class _LeastSquares(Baseline):
         """Sums over the windows that end at the given rows of each series."""
         channels, size = parts[0][0].shape[1], self.context + 1
         maps = 1 if self._shared else channels
-        moments = Moments(np.zeros((maps, size, size)), np.zeros((maps, size, steps)), np.zeros(maps))
+        moments = Moments.zeros(maps, size, steps)
         for values, ends in parts:
             windows = self._windows(values)
             for some in pieces(np.array(ends, dtype=int), channels * (size + steps)):
@@ -95,9 +122,7 @@ class _LeastSquares(Baseline):
                     array.reshape(1, -1, array.shape[-1]) if self._shared else array.swapaxes(0, 1)
                     for array in (features, after)
                 )
-                moments.features[:] += features.swapaxes(1, 2) @ features
-                moments.mixed[:] += features.swapaxes(1, 2) @ after
-                moments.squares[:] += (after**2).sum(axis=(1, 2))
+                moments.add(features, after)
         return moments
 
 
