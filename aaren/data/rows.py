@@ -18,6 +18,8 @@ class Layout:
     """of the calendar"""
     irregular: bool
     """whether times say more than the order of rows"""
+    values: tuple[tuple[float, float], ...]
+    """mean and spread of each channel"""
     past: tuple[tuple[float, float], ...] = ()
     """mean and spread of each column known at its row"""
     past_names: tuple[str, ...] = ()
@@ -32,11 +34,16 @@ class Layout:
 
     @property
     def future(self) -> int:
-        return len(self.known) + self.irregular
+        return len(self.known)
+
+    def in_units(self, forecast: np.ndarray) -> np.ndarray:
+        """Standardised numbers (..., channels, n) in the units of the data."""
+        mean, spread = np.array(self.values).T[..., None]
+        return forecast.astype(np.float64) * spread + mean
 
 
 class Rows:
-    """A series as arrays of float32, one row each.
+    """A series as arrays of float32, one row each. Values are standardised before they lose digits.
 
     Args:
         series: the series.
@@ -48,7 +55,7 @@ class Rows:
     def __init__(self, series: Series, layout: Layout, static: np.ndarray, coming: np.ndarray | None = None):
         self.layout = layout
         observed = ~np.isnan(series.values)
-        self.values = np.nan_to_num(series.values).astype(np.float32)
+        self.values = np.nan_to_num(_scaled(series.values, layout.values)).astype(np.float32)
         self.observed = observed
         self.elapsed = series.elapsed.astype(np.float32)
         beyond = np.full((layout.horizon, len(layout.known)), np.nan) if coming is None else coming
@@ -63,7 +70,6 @@ class Rows:
             covariates.append(np.log(series.elapsed)[:, None])
         self.now = np.concatenate([self.values, observed, *covariates], axis=1).astype(np.float32)
         self.known = known.astype(np.float32)
-        self.times = np.concatenate([series.times, series.following_times(layout.horizon)]) / series.step
 
     def __len__(self) -> int:
         return len(self.values)
@@ -74,11 +80,7 @@ class Rows:
             return self.now[begin:end]
         rows = np.arange(begin, end)
         after = rows[:, None] + 1 + np.arange(self.layout.horizon)
-        ahead = self.known[after]
-        if self.layout.irregular:
-            offsets = (self.times[after] - self.times[rows, None]) / self.layout.horizon
-            ahead = np.concatenate([ahead, offsets[..., None].astype(np.float32)], axis=-1)
-        return np.concatenate([self.now[begin:end], ahead.reshape(len(rows), -1)], axis=1)
+        return np.concatenate([self.now[begin:end], self.known[after].reshape(len(rows), -1)], axis=1)
 
     def target(self, origins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What followed the origins (origins, horizon, channels), and which of it was observed."""
@@ -109,6 +111,7 @@ def layout_of(train: Sequence[Series], static: np.ndarray, horizon: int) -> Layo
         horizon,
         cycles=cycles_of(max(train, key=len)),
         irregular=not all(one.regular for one in train),
+        values=scales(np.concatenate([one.values for one in train])),
         past=scales(np.concatenate([one.past for one in train])),
         past_names=train[0].past_names,
         known=scales(np.concatenate([one.known for one in train])),

@@ -86,12 +86,17 @@ def training_stretches(
 def validation_stretches(
     lengths: Sequence[int], starts: Sequence[int], horizon: int, size: int, origins: int, count: int
 ) -> list[Stretch]:
-    """About `count` stretches spread evenly over the rows from `starts` on; what is before them is only looked at."""
+    """About `count` stretches spread evenly over the rows from `starts` on; what is before them is only looked at.
+
+    Origins lie evenly in a stretch, from the row before the start on, so that all rows count about equally; a single
+    one is the last row.
+    """
     stretches = []
     share = max(count // len(lengths), 1)
     for i, (length, start) in enumerate(zip(lengths, starts, strict=True)):
-        ends = np.linspace(start, length - horizon, share) if share > 1 else np.array([length - horizon])
-        for end in np.unique(ends.astype(int)).tolist():
+        last = length - horizon
+        first = start if origins == 1 else min(start + size - 1, last)
+        for end in np.unique(np.linspace(last, first, share).round().astype(int)).tolist():
             begin = max(end - size, 0)
             chosen = np.linspace(max(begin, start - 1), end - 1, origins).round().astype(int)
             stretches.append(Stretch(i, begin, end, chosen if origins > 1 else np.array([end - 1])))

@@ -15,7 +15,7 @@ from aaren.shapes import Elapsed, PaddingMask, Reset
 
 
 class Window(NamedTuple):
-    """The last rows of each channel in units of the training part's spread, missing ones as the last observed."""
+    """The last rows of each channel, missing ones as the last observed."""
 
     normal: Float[Tensor, "B P C W"]
     """less the level, over the scale; the oldest first"""
@@ -31,9 +31,10 @@ class SequenceForecaster(nn.Module):
     rows to come (a holiday, a price), the next row first. A forecast is `horizon · channels · (1 + quantiles)` numbers,
     see `unflatten`.
 
-    Values are standardised by the training part, missing ones replaced by the last observed one, and normalised by
-    level and scale of the prefix (`statistics`). The forecast is a linear map of each channel's last `window` rows,
-    the same for all channels, plus what the encoder adds, whose tokens see all channels' last `patch` rows.
+    Values are in units of the training part's spread and centred there. Missing ones are replaced by the last observed
+    one, all normalised by level and scale of the prefix (`statistics`). The forecast is a linear map of each channel's
+    last `window` rows, the same for all channels, plus what the encoder adds, whose tokens see all channels' last
+    `patch` rows.
 
     Args:
         channels, covariates, horizon, future: numbers as above.
@@ -47,9 +48,6 @@ class SequenceForecaster(nn.Module):
     There are no positions: layers tell order by the patches and by what they forget, so nothing breaks beyond the
     trained length.
     """
-
-    mean: Tensor
-    scale: Tensor
 
     def __init__(
         self,
@@ -73,8 +71,6 @@ class SequenceForecaster(nn.Module):
         self.statistics: Statistics = (
             RunningStatistics(channels, float(window)) if statistics == "running" else WindowStatistics()
         )
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("scale", torch.ones(channels))
         self.embed = nn.Linear(channels * (self.patch + 1) + covariates, width)
         self.dropout = nn.Dropout(options["dropout"])
         self.encoder = Encoder(layer=layer, **options)
@@ -97,11 +93,6 @@ class SequenceForecaster(nn.Module):
     def inputs(self) -> int:
         """Numbers in a row of x."""
         return 2 * self.channels + self.covariates + self.horizon * self.future
-
-    def standardise(self, mean: Float[Tensor, "C"], scale: Float[Tensor, "C"]) -> None:
-        """Sets what values are centred by and divided by: statistics of the training part."""
-        self.mean.copy_(mean)
-        self.scale.copy_(scale)
 
     def unflatten(self, forecast: Float[Tensor, "... K"]) -> Float[Tensor, "... H C Q"]:
         """A forecast as (horizon, channels, 1 + quantiles), the mean first."""
@@ -161,7 +152,7 @@ class SequenceForecaster(nn.Module):
         if state is None:
             state = self.initial_state(values.shape[0], values.device)
         flags: Any = {"padding_mask": padding_mask, "reset": reset}
-        values = torch.where(observed, (values - self.mean) / self.scale, 0.0)  # NaN may stand where none is
+        values = torch.where(observed, values, 0.0)  # NaN may stand where none is
         missing, observed = (~observed).to(values.dtype), observed.to(values.dtype)
         values, last = linear_scan(missing, values, state["last"], **flags)
         level, scale, statistics = self.statistics(values, observed, state["statistics"], elapsed=elapsed, **flags)
@@ -187,7 +178,7 @@ class SequenceForecaster(nn.Module):
         y = y * read.scale[..., None, :, None] + read.level[..., None, :, None]
         if self.quantiles:  # quantiles that cross are put in order (Chernozhukov et al. 2010)
             y = torch.cat([y[..., :1], y[..., 1:].sort(dim=-1).values], dim=-1)
-        return (y * self.scale[:, None] + self.mean[:, None]).flatten(-3)
+        return y.flatten(-3)
 
 
 FUTURE_RANK = 16

@@ -95,7 +95,7 @@ class RunningStatistics(nn.Module):
             reset=reset,
         )
         weight, value = sums.chunk(2, dim=-1)
-        prior = torch.exp((self.RATE * self.prior).clamp(max=60.0))  # float32 ends at 88
+        prior = torch.exp((self.RATE * self.prior).clamp(-60.0, 60.0))  # float32 ends at 88 on either side
         level = value / (weight + prior)
         deviation, squares = linear_scan(
             keep, observed * (values - level) ** 2, state.deviation, padding_mask=padding_mask, reset=reset

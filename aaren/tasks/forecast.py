@@ -135,9 +135,6 @@ class Forecaster(BaseEstimator):
         self.step_, self.dated_ = step, series[0].dated
         self.layout_ = layout_of(train, own, self.horizon)
         self.model_ = self._build()
-        values = np.concatenate([one.values for one in train])
-        mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-        network_of(self.model_).standardise(torch.from_numpy(mean), torch.from_numpy(spread))
 
         rows = [Rows(one, self.layout_, numbers) for one, numbers in zip(series, own, strict=True)]
         checkpoint = None if self.checkpoint is None else Path(self.checkpoint)
@@ -313,7 +310,7 @@ class Forecaster(BaseEstimator):
         rows = Rows(series, self.layout_, static_numbers(static, 1, self.layout_)[0], coming)
         ((_, forecast),) = forecasts(self.model_, rows, np.array([len(series) - 1]))
         forecast = network_of(self.model_).unflatten(forecast[0])
-        return forecast.double().cpu().numpy(), series.following(self.horizon)
+        return self.layout_.in_units(forecast.cpu().numpy()), series.following(self.horizon)
 
     def _read(self, X: Any) -> Series:
         self._check_fitted()

@@ -30,7 +30,7 @@ def forecasts(model: Any, rows: Rows, origins: np.ndarray) -> Iterator[tuple[np.
     begin, end = max(0, int(origins[0]) - network.window + 1) if windowed else 0, int(origins[-1]) + 1
     numbers = network.horizon * network.channels * (1 + network.quantiles)
     size = min(128 if windowed else 512, max(AT_ONCE // numbers, 16))
-    state, device = model.initial_state(1, dtype=torch.float64), network.scale.device
+    state, device = model.initial_state(1, dtype=torch.float64), network.head.weight.device
     for start, stop, some in chunks(begin, end, origins, size):
         x = torch.from_numpy(rows.x(start, stop))[None].to(device)
         elapsed = torch.from_numpy(rows.elapsed[start:stop])[None].to(device)

@@ -71,7 +71,7 @@ class ForecastStream:
         coming = coming_rows(future, self._layout.horizon, self._roles.known)
         for missed in self._left_out(time):
             self._push(replace(series, values=np.full_like(series.values, np.nan), past=self._past), missed, None)
-        means = self._unflatten(self._push(series, time, coming)).double().cpu().numpy()
+        means = self._layout.in_units(self._unflatten(self._push(series, time, coming)).cpu().numpy())
         return means if means.shape[-1] > 1 else means[..., 0]
 
     def _push(self, series: Series, time: float, coming: np.ndarray | None) -> Tensor:

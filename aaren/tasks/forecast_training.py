@@ -33,8 +33,8 @@ def network_of(model: Any) -> SequenceForecaster:
 def deviations(
     network: SequenceForecaster, forecast: Tensor, target: Tensor, quantiles: Sequence[float]
 ) -> tuple[Tensor, Tensor | None]:
-    """Target less mean and, of each quantile, twice the pinball loss; in units of the spread."""
-    difference = (target[..., None] - network.unflatten(forecast)) / network.scale[:, None]
+    """Target less mean and, of each quantile, twice the pinball loss."""
+    difference = target[..., None] - network.unflatten(forecast)
     if not quantiles:
         return difference[..., 0], None
     level = torch.tensor(quantiles, dtype=difference.dtype, device=difference.device)
@@ -85,7 +85,7 @@ def train_forecaster(
     """
     network = network_of(model)
     running = model is network
-    size, origins, count = (4 * network.window, 32, 24) if running else (network.window, 1, 256)
+    size, origins = (4 * network.window, 32) if running else (network.window, 1)
 
     def batch(*number: int) -> ForecastBatch:
         random = np.random.default_rng((seed, *number))
@@ -94,11 +94,14 @@ def train_forecaster(
     def loss(model: nn.Module, batch: ForecastBatch) -> Tensor:
         return forecast_loss(model, batch, network, quantiles)
 
-    held = validation_stretches([len(one) for one in rows], lengths, network.horizon, size, origins, count)
-    held_batches = [collate(rows, held[i : i + 64]) for i in range(0, len(held), 64)]
+    held_origins, count, at_once = (96, 16, 8) if running else (1, 256, 64)
+    held = validation_stretches([len(one) for one in rows], lengths, network.horizon, size, held_origins, count)
+    held_batches = [collate(rows, held[i : i + at_once]) for i in range(0, len(held), at_once)]
+    if not any(part.observed.any() for part in held_batches):
+        raise ValueError("X must have values in its validation part, got none there; change validation")
 
     def validate(model: nn.Module, device: torch.device) -> float:
-        parts = [(loss(model, part.to(device)).item(), len(part.x)) for part in held_batches]
+        parts = [(loss(model, part.to(device)).item(), part.observed.sum().item()) for part in held_batches]
         return sum(value * count for value, count in parts) / sum(count for _, count in parts)
 
     count = max(START // (recipe.batch_size * origins), 1)

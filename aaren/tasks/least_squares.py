@@ -60,7 +60,7 @@ def best_ridge(
         Weights (maps, K, steps), zero if none is better; strengths (maps,).
     """
     weights = np.zeros_like(held.mixed)
-    chosen, least = np.zeros_like(held.squares), np.full_like(held.squares, np.inf)
+    chosen, least = np.zeros_like(held.squares), held.squares.copy()
     for strength in STRENGTHS:
         with np.errstate(over="ignore", invalid="ignore"):  # an unstable iteration: not chosen
             candidate = then(train.ridge(strength))

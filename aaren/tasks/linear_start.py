@@ -27,7 +27,7 @@ def _moments(network: SequenceForecaster, batches: Iterable[ForecastBatch]) -> M
         )
         # A forecast is linear(normal) · scale + level, so the map is one of normal · scale and, for its bias, of scale.
         features = torch.cat([read.normal, torch.ones_like(read.normal[..., :1])], dim=-1) * read.scale[..., None]
-        deviation = (batch.target - network.mean) / network.scale - read.level[..., None, :]
+        deviation = batch.target - read.level[..., None, :]
         after, some = _filled(deviation.transpose(-1, -2), batch.observed.transpose(-1, -2))
         moments.add(*(tensor[some].double().cpu().numpy()[None] for tensor in (features, after)))
     return moments

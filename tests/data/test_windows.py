@@ -14,6 +14,7 @@ LAYOUT = Layout(
     HORIZON,
     cycles=("day", "week"),
     irregular=True,
+    values=((1.0, 4.0), (-2.0, 0.5)),
     past=((1.0, 2.0), (0.0, 1.0)),
     past_names=("p", "q"),
     known=((10.0, 5.0),),
@@ -50,8 +51,8 @@ def test_a_row_column_by_column():
     def check(expected):
         np.testing.assert_allclose(next(columns), expected, rtol=1e-5, atol=1e-5)
 
-    check(table["a"].fillna(0.0))
-    check(table["b"].fillna(0.0))
+    check(((table["a"] - 1.0) / 4.0).fillna(0.0))
+    check(((table["b"] + 2.0) / 0.5).fillna(0.0))
     check(table["a"].notna())
     check(table["b"].notna())
     for wave in calendar(times, ("day", "week")).T:
@@ -64,10 +65,8 @@ def test_a_row_column_by_column():
     steps = np.diff(times, prepend=times[0] - 3600) / 3600
     check(np.log(steps))
     known = np.concatenate([table["k"], coming[:, 0]])
-    later = np.concatenate([times, times[-1] + 3600 * np.arange(1, 5)])
     for step in range(1, HORIZON + 1):
         check((known[step : step + 30] - 10.0) / 5.0)
-        check((later[step : step + 30] - times) / 3600 / HORIZON)
     assert next(columns, None) is None
 
 
@@ -81,7 +80,7 @@ def test_the_first_row_is_one_step_after_nothing():
 def test_pieces_of_rows():
     rows = make_rows(make_frame(), coming=np.zeros((4, 1)))
     np.testing.assert_array_equal(np.concatenate([rows.x(0, 7), rows.x(7, 30)]), rows.x(0, 30))
-    plain = Rows(read_series(np.ones((30, 2))), Layout(HORIZON, (), False), np.empty(0))
+    plain = Rows(read_series(np.ones((30, 2))), Layout(HORIZON, (), False, ((0.0, 1.0),) * 2), np.empty(0))
     assert plain.x(3, 9).shape == (6, 4)
 
 
@@ -93,13 +92,13 @@ def test_targets_are_the_rows_after_the_origin():
     assert target.dtype == np.float32
     for i, t in enumerate(origins):
         for step in range(HORIZON):
-            expected = table[["a", "b"]].iloc[t + 1 + step].to_numpy()
+            expected = (table[["a", "b"]].iloc[t + 1 + step].to_numpy() - [1.0, -2.0]) / [4.0, 0.5]
             np.testing.assert_array_equal(observed[i, step], ~np.isnan(expected))
             np.testing.assert_array_equal(target[i, step], np.nan_to_num(expected).astype(np.float32))
 
 
 def test_nothing_after_an_origin_changes_its_input():
-    """But what is known beforehand, and the times."""
+    """But what is known beforehand."""
     table = make_frame()
     for t in (0, 5, 20):
         other = table.copy()
@@ -197,6 +196,15 @@ def test_validation_stretches_forecast_rows_of_the_validation_part(origins, coun
         assert length - 6 in met[i]  # the last forecast that can be judged
         assert start - 1 in met[i] or count < 24 or origins == 1  # and the first
     assert len(some) <= max(count, len(lengths))
+
+
+@pytest.mark.parametrize(("length", "start", "size"), [(3000, 1000, 100), (160, 130, 40), (300, 100, 150)])
+def test_rows_of_the_validation_part_count_about_equally(length, start, size):
+    some = validation_stretches([length], [start], 5, size, 16, 24)
+    origins = np.concatenate([stretch.origins for stretch in some])
+    quarters, _ = np.histogram(origins, bins=4, range=(start - 1, length - 6))
+    assert quarters.max() < 0.45 * len(origins)
+    assert quarters.min() > 0.1 * len(origins)
 
 
 def test_chunks():

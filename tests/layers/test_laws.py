@@ -27,7 +27,6 @@ def forecaster(width=6, channels=2, horizon=3, **more):
     model = SequenceForecaster(channels, horizon, **{"layer": "aaren_decay", **sizes, **more})
     for parameter in model.parameters():  # of which many are zero at first
         torch.nn.init.normal_(parameter, std=0.5 if parameter.ndim > 1 else 0.05)
-    model.standardise(torch.tensor([0.3, -0.5])[:channels], torch.tensor([1.5, 0.8])[:channels])
     assert model.inputs == model.head.out_features == width
     return model
 

@@ -126,7 +126,7 @@ def test_a_long_series_is_read_in_pieces(plain):
 
 def check_backtest(model, X, errors, windowed=False, **static):
     """Its errors at some origins are those of `predict` there."""
-    scale = network_of(model.model_).scale.double().numpy()
+    scale = np.array(model.layout_.values)[:, 1]
     values = X[list(model.channels_)].to_numpy() if hasattr(X, "columns") else X
     for i in np.unique(np.linspace(0, len(errors.origins) - 1, 7).astype(int)):
         t = errors.origins[i]
@@ -167,8 +167,7 @@ def test_a_backtest_equals_predict_at_each_origin(fitted, windowed, start, strid
 def test_a_backtest_of_a_table_equals_predict(fitted_to_frame):
     model, frame = fitted_to_frame
     errors = model.backtest(frame, static=[5.0, 1.0], start=20, stride=9)
-    if not model.layout_.irregular:  # else it knows the true times of the rows to come; predict takes regular ones
-        check_backtest(model, frame, errors, static=[5.0, 1.0])
+    check_backtest(model, frame, errors, static=[5.0, 1.0])
     observed = [frame[["b", "a"]].iloc[t + 1 : t + 1 + HORIZON].notna().to_numpy().sum() for t in errors.origins]
     assert errors.mse == pytest.approx(np.average(errors.squared, weights=observed))
 
@@ -192,9 +191,8 @@ def test_the_loss_is_that_of_what_was_observed(fitted):
     loss = forecast_loss(model.model_, batch, network_of(model.model_), model.quantiles)
     dirty = batch._replace(target=torch.where(batch.observed, batch.target, 1e6))
     assert torch.equal(forecast_loss(model.model_, dirty, network_of(model.model_), model.quantiles), loss)
-    scale = network_of(model.model_).scale
     forecast = network_of(model.model_).unflatten(model.model_(batch.x, elapsed=batch.elapsed, at=batch.at)[0])
-    error = ((batch.target[..., None] - forecast) / scale[:, None])[batch.observed]
+    error = (batch.target[..., None] - forecast)[batch.observed]
     level = torch.tensor([0.1, 0.5, 0.9])
     pinball = torch.where(error[..., 1:] > 0, 2 * level, 2 * (level - 1)) * error[..., 1:]
     assert loss.item() == pytest.approx((error[..., 0] ** 2).mean().item() + pinball.mean().item(), rel=1e-4)
@@ -210,7 +208,7 @@ def test_quantiles(fitted):
     assert (abs(below - [0.1, 0.5, 0.9]) < 0.15).all()
     error = target[..., None] - quantiles
     level = np.array([0.1, 0.5, 0.9])
-    pinball = 2 * np.maximum(level * error, (level - 1) * error) / network_of(model.model_).scale.numpy()[:, None]
+    pinball = 2 * np.maximum(level * error, (level - 1) * error) / np.array(model.layout_.values)[:, 1:]
     assert model.backtest(X, start=500, stride=3).pinball == pytest.approx(pinball.mean(), rel=1e-3)
     assert model.stream().push(X[0]).shape == (HORIZON, 2, 4)
 
@@ -262,7 +260,7 @@ def test_series_of_different_lengths():
         assert model.predict(X[1], static=[2.0]).shape == (HORIZON, 2)
         last = np.mean([(X[0][t + 1 : t + 1 + HORIZON] - X[0][t]) ** 2 for t in range(400, 590)], axis=(0, 1))
         mse = model.backtest(X[0], start=401, static=[1.0]).mse_by_channel
-        assert (mse < 0.7 * last / network_of(model.model_).scale.numpy() ** 2).all()
+        assert (mse < 0.7 * last / np.array(model.layout_.values)[:, 1] ** 2).all()
 
 
 def test_series_of_different_steps_are_counted_in_one():
@@ -277,15 +275,28 @@ def test_the_scaler_is_that_of_the_training_part():
     X = make_series()
     X[480:] += 1000.0
     model = forecaster(recipe=ONCE).fit(X)
-    np.testing.assert_allclose(network_of(model.model_).mean.numpy(), X[:480].mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(network_of(model.model_).scale.numpy(), X[:480].std(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(model.layout_.values, np.stack([X[:480].mean(axis=0), X[:480].std(axis=0)], axis=1))
 
 
-def test_a_level_of_its_own_makes_no_difference():
+@pytest.mark.parametrize(("a", "b"), [(10.0, 1000.0), (1.0, -1e8), (1e-30, 0.0), (1e60, 1e62)])
+def test_a_level_of_its_own_makes_no_difference(a, b):
+    """Far beyond what float32 could tell apart, or hold."""
     X = make_series()
     plain = forecaster(recipe=ONCE).fit(X)
-    moved = forecaster(recipe=ONCE).fit(1000 + 10 * X)
-    np.testing.assert_allclose(moved.predict(1000 + 10 * X), 1000 + 10 * plain.predict(X), rtol=1e-3)
+    moved = forecaster(recipe=ONCE).fit(b + a * X)
+    np.testing.assert_allclose((moved.predict(b + a * X) - b) / a, plain.predict(X), rtol=1e-3, atol=1e-4)
+    streams = moved.stream(), plain.stream()
+    for row in X[:5]:
+        pushed = streams[0].push(b + a * row), streams[1].push(row)
+    np.testing.assert_allclose((pushed[0] - b) / a, pushed[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_validation_part_without_values_is_refused(mode):
+    X = make_series()
+    X[470:] = np.nan
+    with pytest.raises(ValueError, match="X must have values in its validation part"):
+        forecaster(normalise=mode, recipe=ONCE).fit(X)
 
 
 def test_same_seed_same_model():
