@@ -55,8 +55,8 @@ def endless_figure(told: Curves, path: Path, title: str) -> None:
         panel.grid(alpha=0.3)
     for panel in list(panels)[len(told) :]:
         panel.set_axis_off()
-    first = figure.axes[0]
-    figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", fontsize=8, ncols=len(columns))
+    lines = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", fontsize=8, ncols=len(columns))
     figure.supxlabel("rows streamed, never reset", fontsize=9)
     figure.supylabel("squared error / that of windows", fontsize=9)
     figure.suptitle(title, fontsize=10, wrap=True)

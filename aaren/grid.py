@@ -24,10 +24,11 @@ def newest(records: Sequence[Record], identity: Callable[[Record], Row]) -> list
 
 
 class Verdict(NamedTuple):
-    """Of a row: its best columns, and those that a test cannot tell from the best."""
+    """Of a row: its best columns, those that a test cannot tell from them, and those with too few runs for a test."""
 
     best: set[str]
     alike: set[str]
+    untested: set[str]
 
 
 class Grid:
@@ -61,11 +62,12 @@ class Grid:
         """Which columns are best by their mean over seeds, and which are not told from them (p ≥ 0.05)."""
         entries = {column: runs for column in self.columns if (runs := self.runs(metric, row, column))}
         if len(entries) < 2:
-            return Verdict(set(), set())
+            return Verdict(set(), set(), set())
         best = best_of({column: mean(runs) for column, runs in entries.items()}, metric.higher_is_better)
         first = next(column for column in self.columns if column in best)
         p = {column: p_value(entries[first], runs) for column, runs in entries.items() if column not in best}
-        return Verdict(best, {column for column, value in p.items() if value is not None and value >= 0.05})
+        alike = {column for column, value in p.items() if value is not None and value >= 0.05}
+        return Verdict(best, alike, {column for column, value in p.items() if value is None})
 
     def complete_rows(self, metric: Metric) -> list[Row]:
         """Rows without a missing entry: what columns can be summed up over."""
@@ -103,12 +105,12 @@ def best_of(values: Mapping[str, int | float], higher_is_better: bool) -> set[st
 
 
 def p_value(one: Runs, other: Runs) -> float | None:
-    """Two-sided p of the paired t-test over equal seeds, None if fewer than two are equal.
+    """Two-sided p of the paired t-test over equal seeds, None if too few are equal.
 
-    If one side has a single run, as a baseline without anything random has, it is compared with every run of the other:
-    the one-sample test. Where all differences are the same, p is 1 if they are zero and else 0.
+    A run without a seed, of a baseline with nothing random in it, is compared with every run of the other side: the
+    one-sample test. Where all differences are the same, p is 1 if they are zero, else 0, of two runs None.
     """
-    if 1 in (len(one), len(other)):
+    if [None] in (list(one), list(other)):
         pairs = list(itertools.product(one.values(), other.values()))
     else:
         pairs = [(one[seed], other[seed]) for seed in one if seed in other]
@@ -117,7 +119,8 @@ def p_value(one: Runs, other: Runs) -> float | None:
     left, right = np.array(pairs, dtype=float).T
     rounding = 1e-12 * np.abs(pairs).max()
     if np.ptp(left - right) <= rounding:
-        return float(np.abs(left - right).max() <= rounding)
+        same = bool(np.abs(left - right).max() <= rounding)
+        return None if len(pairs) == 2 and not same else float(same)
     return float(require("scipy.stats", "tasks").ttest_rel(left, right).pvalue)
 
 

@@ -18,7 +18,8 @@ from aaren.grid import Grid, best_of, newest
 
 ENDLESS = "error of an endless stream divided by that of windows"
 ENDLESS_NOTE = (
-    "Of the forecasts from the second half of all rows so far, squared errors, mean of the ratios of all runs."
+    "Squared errors of the forecasts from the second half of all rows so far (at the first place: of those after a "
+    "whole window), mean of the ratios of all runs."
 )
 STREAM = "stream"
 """`task` of long streams, whatever their model does: `readings` of `measure_stream` for each `data` and `layer`."""
@@ -84,7 +85,7 @@ def write_report(records: Sequence[Record], comparisons: Sequence[Comparison], f
             name = "-".join([comparison.task, *_fixed(grid).values()])
             for metric in comparison.metrics:
                 measured = grid.measured(metric)
-                if measured.records:
+                if _varied(measured) or (measured.records and not _varied(grid)):
                     section = metric_section(measured, metric)
                     sections.append(section)
                     comparison_figure(measured, metric, folder / f"{name}-{metric.name}.png", section.title)
@@ -108,6 +109,11 @@ def write_report(records: Sequence[Record], comparisons: Sequence[Comparison], f
     return sections
 
 
+def _varied(grid: Grid) -> bool:
+    """Whether it has results that are not in several tables, as those of baselines are."""
+    return any(record.get(grid.comparison.repeat) is not None for record in grid.records)
+
+
 def grids(comparison: Comparison, records: Sequence[Record]) -> list[Grid]:
     """The results of a task, a grid for each combination of its fixed settings."""
     values = list(dict.fromkeys(r[comparison.any_of] for r in records if r.get(comparison.any_of) is not None))
@@ -125,14 +131,18 @@ def metric_section(grid: Grid, metric: Metric) -> Section:
     axes = grid.comparison.rows
     rows = [[*axes, *grid.columns]]
     numbers = sorted({len(grid.runs(metric, row, column)) for row in grid.rows for column in grid.columns} - {0})
+    tested = untested = False
     for row in grid.rows:
-        best, alike = grid.verdict(metric, row)
+        verdict = grid.verdict(metric, row)
+        untested |= bool(verdict.untested)
         entries = []
         for column in grid.columns:
             values = list(grid.runs(metric, row, column).values())
             text = spread(values, metric.digits) if values else "–"
+            tested |= bool(values and verdict.best) and column not in verdict.best | verdict.untested
             text += f" (n = {len(values)})" if 1 < len(values) < numbers[-1] else ""
-            entries.append(f"**{text}**" if column in best else f"{text} †" if column in alike else text)
+            mark = " †" if column in verdict.alike else " ‡" if column in verdict.untested else ""
+            entries.append(f"**{text}**" if column in verdict.best else text + mark)
         rows.append([*map(str, row), *entries])
     complete = len(grid.complete_rows(metric))
     share = "" if complete == len(grid.rows) else f" ({complete} of {len(grid.rows)} rows)"
@@ -145,10 +155,12 @@ def metric_section(grid: Grid, metric: Metric) -> Section:
     better = "higher" if metric.higher_is_better else "lower"
     seeds = " to ".join(map(str, dict.fromkeys((*numbers[:1], *numbers[-1:]))))
     note = f"{metric.title[0].upper()}{metric.title[1:]}, {better} is better: mean ± standard deviation over seeds "
-    note += (
-        f"({seeds} a cell). **Best** of a row; † not told from it by a paired t-test over equal seeds (p ≥ 0.05, not "
-    )
-    note += "corrected for many tests)."
+    note += f"({seeds} a cell). **Best** of a row"
+    if tested:
+        note += "; † not told from it by a paired t-test over equal seeds (p ≥ 0.05, not corrected for many tests)"
+    if untested:
+        note += "; ‡ too few runs for a test"
+    note += "."
     return Section(f"{_name(grid)}: {metric.title}", rows, note)
 
 

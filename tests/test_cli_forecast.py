@@ -194,7 +194,7 @@ def test_errors_in_one_line(file, tmp_path, capsys):
     error = fails(capsys, *command(twice, out))
     assert "times must differ from row to row, got 1 duplicated, the first 2024-01-01 06:00:00 in row 7" in error
     words = write(table(station="north"), tmp_path / "words.csv")
-    assert "column 'station' must hold numbers, got 'north' in row 1" in fails(capsys, *command(words, out))
+    assert "column 'station' must hold numbers, got 'north' in row 0" in fails(capsys, *command(words, out))
     assert "did you mean ETTh2, ETTh1" in fails(capsys, "forecast", "--data", "ETTh", "--out", out)
     assert "existing file" in fails(capsys, "forecast", "--data", tmp_path / "none.csv", "--out", out)
     assert not out.exists()

@@ -11,9 +11,17 @@ TOY = Comparison("toy", rows=("data", "horizon"), column="layer", metrics=(ERROR
 
 
 def results(values, data="A", horizon=96, name="mse"):
-    """A result for each layer and seed; None for a seed that is missing."""
+    """A result for each layer and seed; None for a seed that is missing. `naive` has none."""
     return [
-        {"task": "toy", "data": data, "horizon": horizon, "layer": layer, "preset": "small", "seed": seed, name: value}
+        {
+            "task": "toy",
+            "data": data,
+            "horizon": horizon,
+            "layer": layer,
+            "preset": "small",
+            "seed": None if layer == "naive" else seed,
+            name: value,
+        }
         for layer, runs in values.items()
         for seed, value in enumerate(runs)
         if value is not None
@@ -22,7 +30,7 @@ def results(values, data="A", horizon=96, name="mse"):
 
 def verdict(values, metric=ERROR):
     grid = Grid(TOY, results(values, name=metric.name))
-    best, alike = grid.verdict(metric, ("A", 96))
+    best, alike, _ = grid.verdict(metric, ("A", 96))
     return sorted(best), sorted(alike)
 
 
@@ -39,8 +47,16 @@ def test_the_test_is_paired():
 
 
 def test_only_equal_seeds_are_compared():
-    assert p_value({0: 1.0, 1: 2.0, 2: 3.0}, {1: 2.5, 2: 3.5, 3: 0.0}) == 0.0  # 0.5 better, twice
+    assert p_value({0: 1.0, 1: 2.0, 2: 3.0, 4: 1.0}, {1: 2.5, 2: 3.5, 3: 0.0, 4: 1.5}) == 0.0  # 0.5 better, thrice
     assert p_value({0: 1.0, 1: 2.0}, {1: 2.5, 2: 3.5}) is None
+
+
+def test_too_few_runs_are_not_tested():
+    """One seed is finished of several, or two that happen to differ by the same."""
+    assert p_value({0: 1.0, 1: 1.01, 2: 1.02}, {0: 1.05}) is None
+    assert p_value({0: 1.0, 1: 2.0}, {0: 1.5, 1: 2.5}) is None
+    records = results({"a": [1.0, 1.01, 1.02], "b": [1.05], "c": [2.0, 2.02, 2.05]})
+    assert Grid(TOY, records).verdict(ERROR, ("A", 96)) == ({"a"}, set(), {"b"})
 
 
 def test_with_one_seed_nothing_is_marked_but_the_best():

@@ -1,6 +1,7 @@
 """The command `aaren`: a frozen dataclass a command, help from its docstrings, modules loaded when it runs."""
 
 import sys
+import warnings
 from typing import Annotated, Any
 
 import tyro
@@ -43,7 +44,10 @@ def main(arguments: list[str] | None = None) -> None:
         args=arguments,
     )
     try:
-        command.run()
+        with warnings.catch_warnings():
+            warnings.simplefilter("once", UserWarning)
+            warnings.showwarning = _warn
+            command.run()
     except KeyboardInterrupt:
         hint = "" if isinstance(command, Stream) else "; run the same command again to go on from the last validation"
         print(f"aaren: interrupted{hint}", file=sys.stderr)
@@ -53,3 +57,9 @@ def main(arguments: list[str] | None = None) -> None:
     except EXPECTED as error:
         print(f"aaren: error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """A warning to users in one line; those to developers say nothing to who types a command."""
+    if issubclass(category, UserWarning):
+        print(f"aaren: warning: {' '.join(str(message).split())}", file=sys.stderr)

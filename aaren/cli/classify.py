@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from aaren.cli.results import check_results
+from aaren.cli.results import check_results, checkpoint, remove_checkpoints
 from aaren.comparison import Comparison, Metric
 from aaren.files import check_writable
 
@@ -62,11 +62,12 @@ class Classify:
         train, test = load_train_and_test(self.data)
         check_writable(self.out)
         check_results(self.out, self.settings())
-        checkpoint = self.out / "checkpoint.safetensors"
         arguments: dict[str, Any] = dict(PRESETS[self.preset])
         if self.updates is not None:
             arguments["recipe"] = replace(arguments["recipe"], updates=self.updates)
-        classifier = Classifier(self.layer, seed=self.seed, checkpoint=checkpoint, progress=progress, **arguments)
+        classifier = Classifier(
+            self.layer, seed=self.seed, checkpoint=checkpoint(self.out), progress=progress, **arguments
+        )
         # A first update in every process loads libraries and kernels: no cost of this model.
         brief: dict[str, Any] = arguments | {"recipe": Recipe(updates=1)}
         Classifier(self.layer, **brief).fit(train.cases, train.labels)
@@ -87,7 +88,7 @@ class Classify:
             **environment(),
         }
         write_folder(self.out, {"result.json": json.dumps(result, indent=2).encode()})
-        checkpoint.unlink(missing_ok=True)
+        remove_checkpoints(self.out)
         print(
             f"{self.layer} on {self.data}, preset {self.preset}, seed {self.seed}: test accuracy {accuracy:.3f} "
             f"(validation {classifier.validation_accuracy_:.3f}), {result['parameters']:,} parameters, "

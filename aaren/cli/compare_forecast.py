@@ -30,7 +30,11 @@ class CompareForecast:
     horizons: tuple[int, ...] = (96, 192, 336, 720)
     """rows to forecast"""
     normalise: tuple[Normalise, ...] = ("running", "window")
-    """normalisations of the layers, a column each"""
+    """normalisations of the layers, a table each"""
+    time: str | None = None
+    """column of times of a file; by default `date` if there is one"""
+    target: tuple[str, ...] = ()
+    """columns to forecast, by default all; the others are read, but not forecast"""
     context: int = 96
     """rows that a forecast looks back directly"""
     seeds: int = 3
@@ -44,7 +48,8 @@ class CompareForecast:
     """folder for results; by default results/compare-forecast-DATA, and how many more data sets"""
 
     def run(self) -> None:
-        from aaren.data.catalog import locate
+        from aaren.data.parts import load_parts
+        from aaren.data.series import Roles
 
         for name in ("data", "layers", "horizons", "normalise"):
             if not getattr(self, name):
@@ -56,7 +61,11 @@ class CompareForecast:
             check_layer(layer)
         names = list(dict.fromkeys(self.data))
         for name in names:
-            locate(name)
+            rows = load_parts(name, Roles(self.time, self.target or None)).test
+            if rows < max(self.horizons):
+                raise ValueError(
+                    f"horizons must be at most the {rows} rows of the test part of {name!r}, got {self.horizons}"
+                )
         more = f"-and-{len(names) - 1}-more" if len(names) > 1 else ""
         out = self.out or Path("results") / f"compare-forecast-{Path(names[0]).name}{more}"
         self.running.run(self._cells(names, out / "cells"), FORECAST, out)
@@ -81,6 +90,8 @@ class CompareForecast:
                     horizon,
                     way,
                     self.context,
+                    self.time,
+                    self.target,
                     preset=self.preset,
                     seed=seed,
                     updates=self.updates,

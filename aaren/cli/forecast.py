@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from aaren.cli.classify import Preset
-from aaren.cli.results import check_results
+from aaren.cli.results import check_results, checkpoint, remove_checkpoints
 from aaren.comparison import Comparison, Metric
 from aaren.files import check_writable
 
@@ -94,6 +94,8 @@ class Forecast:
 
     def run(self, progress: bool = True) -> None:
         """Trains, measures, writes; `progress` shows a bar meanwhile, and tables at the end."""
+        import numpy as np
+
         from aaren.bench import environment
         from aaren.cli.compare import show
         from aaren.cli.forecast_errors import error_sections, error_summary
@@ -115,17 +117,20 @@ class Forecast:
         errors = dict(zip(SIMPLE, (one.backtest(table, start=start) for one in simple), strict=True))
         fit = self._fit_baseline if self.layer in BASELINES else self._fit_network
         model, shown, measured = fit(parts, common, progress)
+        if not np.isfinite(shown.mse):
+            raise ValueError("data must have values in its test part, got none that could be forecast; change test")
         result = {
             **self.settings(),
             **measured,
+            "errors_of": "one stream, never reset" if "along" in measured else "windows",
             **error_summary(shown, errors, model.channels_, simple[0].spread_),
             **{f"{name}_mse": other.mse for name, other in errors.items()},
             "notes": parts.notes,
             **environment(),
         }
         files = self._forecast(model, parts)
-        write_folder(self.out, {"result.json": json.dumps(result, indent=2).encode()})
-        self._checkpoint.unlink(missing_ok=True)
+        write_folder(self.out, {"result.json": json.dumps(result, indent=2, allow_nan=False).encode()})
+        remove_checkpoints(self.out)
         if progress:
             show(error_sections(result, shown.mse, shown.mae))
         stream = f" (as one stream, never reset: {result['stream_mse']:.3f})" if "stream_mse" in result else ""
@@ -168,7 +173,7 @@ class Forecast:
             **PRESETS[self.preset],
             "recipe": recipe if self.updates is None else replace(recipe, updates=self.updates),
         }
-        model = Forecaster(**arguments, checkpoint=self._checkpoint, progress=progress)
+        model = Forecaster(**arguments, checkpoint=checkpoint(self.out), progress=progress)
         # A first update in every process loads libraries and kernels: no cost of this model.
         brief: dict[str, Any] = arguments | {"recipe": Recipe(updates=1)}
         Forecaster(**brief).fit(parts.before_test)
@@ -216,10 +221,6 @@ class Forecast:
         write_folder(self.out, {"forecast.csv": text.encode()})
         model.plot(parts.frame, self.out / "forecast.png")
         return f"; forecast of {self.horizon} rows after the last in {self.out / 'forecast.csv'}"
-
-    @property
-    def _checkpoint(self) -> Path:
-        return self.out / "checkpoint.safetensors"
 
     def _roles(self) -> "Roles":
         from aaren.data.series import Roles

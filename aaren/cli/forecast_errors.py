@@ -54,7 +54,8 @@ def error_summary(
 
 
 def error_sections(result: Mapping[str, Any], mse: float, mae: float) -> "list[Section]":
-    """The tables of what `error_summary` put into a result, with the means of the same errors."""
+    """The tables of what `error_summary` put into a result, with the means of the same errors; `errors_of` says whose
+    they are."""
     from aaren.report import Section
 
     skills = [name for name in result["steps"][0] if name.startswith("skill_")]
@@ -68,8 +69,8 @@ def error_sections(result: Mapping[str, Any], mse: float, mae: float) -> "list[S
     channels += [[channel, *(_text(of[name]) for name in names)] for channel, of in result["channels"].items()]
     note = "In units of each channel's standard deviation in the training part. Skill: share of the MSE that is saved."
     return [
-        Section("errors by rows ahead, test part", steps, note),
-        Section("mean absolute error in the units of the data, test part", channels),
+        Section(f"errors by rows ahead, test part, {result['errors_of']}", steps, note),
+        Section(f"mean absolute error in the units of the data, test part, {result['errors_of']}", channels),
     ]
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from aaren.data.series import Series, calendar, cycles_of
+from aaren.data.calendar import calendar, cycles_of
+from aaren.data.series import Series
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,6 @@ class Layout:
     """mean and spread of each channel"""
     past: tuple[tuple[float, float], ...] = ()
     """mean and spread of each column known at its row"""
-    past_names: tuple[str, ...] = ()
     known: tuple[tuple[float, float], ...] = ()
     """of each column known beforehand"""
     static: tuple[tuple[float, float], ...] = ()
@@ -42,6 +42,10 @@ class Layout:
         return forecast.astype(np.float64) * spread + mean
 
 
+LARGEST = 1e30
+"""Spreads that a value may be away from the mean: no measurement is, and float32 ends not far beyond."""
+
+
 class Rows:
     """A series as arrays of float32, one row each. Values are standardised before they lose digits.
 
@@ -55,7 +59,12 @@ class Rows:
     def __init__(self, series: Series, layout: Layout, static: np.ndarray, coming: np.ndarray | None = None):
         self.layout = layout
         observed = ~np.isnan(series.values)
-        self.values = np.nan_to_num(_scaled(series.values, layout.values)).astype(np.float32)
+        values = np.nan_to_num(_scaled(series.values, layout.values))
+        if np.abs(values).max(initial=0.0) > LARGEST:
+            raise ValueError(
+                f"X must be finite in units of each channel's spread in the training part, got {np.abs(values).max():g}"
+            )
+        self.values = values.astype(np.float32)
         self.observed = observed
         self.elapsed = series.elapsed.astype(np.float32)
         beyond = np.full((layout.horizon, len(layout.known)), np.nan) if coming is None else coming
@@ -113,7 +122,6 @@ def layout_of(train: Sequence[Series], static: np.ndarray, horizon: int) -> Layo
         irregular=not all(one.regular for one in train),
         values=scales(np.concatenate([one.values for one in train])),
         past=scales(np.concatenate([one.past for one in train])),
-        past_names=train[0].past_names,
         known=scales(np.concatenate([one.known for one in train])),
         static=scales(static),
     )

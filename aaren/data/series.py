@@ -13,10 +13,6 @@ from aaren.extras import require
 if TYPE_CHECKING:
     import pandas
 
-DAY = 86_400.0
-CYCLES = {"day": DAY, "week": 7 * DAY, "year": 365.2425 * DAY}
-"""Seconds of what a calendar repeats."""
-
 
 @dataclass(frozen=True)
 class Roles:
@@ -30,6 +26,20 @@ class Roles:
     """columns whose coming values are known beforehand"""
     freq: str | None = None
     """distance of rows, such as "1h": rows that are left out are filled in as missing. None: as it is"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What all series of one forecaster share."""
+
+    names: tuple[str, ...]
+    """of the channels"""
+    past_names: tuple[str, ...]
+    """of columns that are read, but not forecast"""
+    dated: bool
+    """whether times are seconds of a calendar"""
+    step: float
+    """the usual distance of times"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,8 @@ class Series:
     """whether times are seconds of a calendar"""
     past_names: tuple[str, ...] = ()
     """of the columns of `past`"""
+    zone: Any = None
+    """of the dates; None = they have none"""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -59,6 +71,10 @@ class Series:
     def __getitem__(self, rows: slice) -> "Series":
         cut = {name: getattr(self, name)[rows] for name in ("values", "past", "known", "times")}
         return replace(self, **cut)
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(self.names, self.past_names, self.dated, self.step)
 
     @property
     def elapsed(self) -> np.ndarray:
@@ -70,43 +86,57 @@ class Series:
         """Whether all rows are one step apart, but for the rounding of dates (to 0.2 µs)."""
         return bool(np.allclose(self.elapsed, 1.0, rtol=0, atol=1e-3))
 
-    def following(self, count: int) -> np.ndarray:
-        """The next `count` times, as dates if this series has dates."""
-        times = self.following_times(count)
-        return _dates(times) if self.dated else times
+    def following(self, count: int) -> Any:
+        """The next `count` times: dates (a DatetimeIndex) where this series has dates, after months by months."""
+        times = self.times[-1] + self.step * np.arange(1, count + 1)
+        if not self.dated:
+            return times
+        if not self.regular and len(self) >= RECENT:
+            pandas, dates = require("pandas", "tasks"), _dates(self.times[-RECENT:], self.zone)
+            if freq := pandas.infer_freq(dates):
+                return pandas.date_range(dates[-1], periods=count + 1, freq=freq)[1:]
+        return _dates(times, self.zone)
 
-    def following_times(self, count: int) -> np.ndarray:
-        """The next `count` times as numbers."""
-        return self.times[-1] + self.step * np.arange(1, count + 1)
+    def labels(self) -> Any:
+        """The times as a person reads them: dates (a DatetimeIndex), numbers, or row numbers."""
+        return _dates(self.times, self.zone) if self.dated else self.times
 
-    def labels(self) -> np.ndarray:
-        """The times as a person reads them: dates, numbers, or row numbers."""
-        return _dates(self.times) if self.dated else self.times
+
+RECENT = 12
+"""Rows that tell the calendar of a series whose dates are not equally spaced, such as that of months."""
 
 
 def read_series(
-    X: Any, roles: Roles = Roles(), names: Sequence[str] | None = None, past_names: Sequence[str] = ()
+    X: Any,
+    roles: Roles = Roles(),
+    kind: Kind | None = None,
 ) -> Series:
     """X as a checked series.
 
     Args:
-        X: array (time,) or (time, channels), or DataFrame (time, columns).
+        X: array (time,) or (time, channels), or DataFrame (time, columns); a Series of pandas is a table of one column.
         roles: what the columns of a DataFrame are.
-        names, past_names: channels, and columns without a role, that there must be, if a model expects them.
+        kind: what a model expects; the step of the result is that of the kind.
 
     Raises:
         ImportError: pandas is not installed but needed.
         ValueError: no rows; columns that do not exist, have the name or the role of another, are no numbers (naming the
             first bad cell) or hold infinity; times that are missing, duplicated, unsorted or not of the given
-            frequency; other columns than expected.
+            frequency; other columns than expected, or dates where none were.
     """
+    X = X.to_frame() if hasattr(X, "to_frame") and not hasattr(X, "columns") else X
     series = _from_frame(X, roles) if hasattr(X, "columns") else _from_array(X, roles)
-    if names is not None and series.names != tuple(names):
-        raise ValueError(f"X must have the channels {', '.join(names)}, got {', '.join(series.names)}")
-    if names is not None and series.past_names != tuple(past_names):
-        wanted, got = (", ".join(some) or "none" for some in (past_names, series.past_names))
+    if kind is None:
+        return series
+    if series.names != kind.names:
+        raise ValueError(f"X must have the channels {', '.join(kind.names)}, got {', '.join(series.names)}")
+    if series.past_names != kind.past_names:
+        wanted, got = (", ".join(some) or "none" for some in (kind.past_names, series.past_names))
         raise ValueError(f"X must have these columns beside the channels and known ones: {wanted}, got {got}")
-    return series
+    if series.dated != kind.dated:
+        wanted, got = ("dates, in a column or as index", "none") if kind.dated else ("no dates", "some")
+        raise ValueError(f"X must have {wanted}, as in fit, got {got}")
+    return replace(series, step=kind.step)
 
 
 def _from_array(X: Any, roles: Roles) -> Series:
@@ -148,13 +178,13 @@ def _from_frame(frame: "pandas.DataFrame", roles: Roles) -> Series:
             )
     if twice := [name for name in given if given.count(name) > 1]:
         raise ValueError(f"a column must have one role (time, target or known), got {twice[0]!r} twice")
-    times, dated = _times(frame, roles.time)
+    times, dated, zone = _times(frame, roles.time)
     frame = frame.drop(columns=[roles.time]) if roles.time else frame
     numbers = {str(name): _numbers(frame, str(name), roles.time is not None) for name in frame.columns}
     target = target or [name for name in numbers if name not in roles.known]
     if not target:
         raise ValueError("X must have a column to forecast, got none beside time and known ones")
-    _check_order(times, dated, roles.time)
+    _check_order(times, dated, zone, roles.time)
     table = np.stack(list(numbers.values()), axis=1)
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     if roles.freq is not None:
@@ -167,15 +197,19 @@ def _from_frame(frame: "pandas.DataFrame", roles: Roles) -> Series:
         bad = roles.known[int(missing.any(axis=0).argmax())]
         gaps = ", nor rows left out" if roles.freq else ""
         raise ValueError(f"known columns must have no missing values{gaps}, got some in {bad!r}")
-    return Series(parts[0], tuple(target), parts[1], parts[2], times, step, dated, tuple(past))
+    return Series(parts[0], tuple(target), parts[1], parts[2], times, step, dated, tuple(past), zone)
 
 
-def _times(frame: "pandas.DataFrame", column: str | None) -> tuple[np.ndarray, bool]:
-    """Times as numbers, and whether they are dates."""
+def _times(frame: "pandas.DataFrame", column: str | None) -> tuple[np.ndarray, bool, Any]:
+    """Times as numbers, whether they are dates, and of which time zone."""
     pandas = require("pandas", "tasks")
-    if column is None and not isinstance(frame.index, pandas.DatetimeIndex):
-        return np.arange(len(frame), dtype=np.float64), False
-    raw = frame.index.to_series() if column is None else frame[column]
+    index: Any = frame.index
+    zone = None
+    if isinstance(index, pandas.PeriodIndex):
+        index = index.to_timestamp()
+    if column is None and not isinstance(index, pandas.DatetimeIndex):
+        return np.arange(len(frame), dtype=np.float64), False, None
+    raw = index.to_series() if column is None else frame[column]
     if pandas.api.types.is_numeric_dtype(raw):
         times, dated = raw.to_numpy(dtype=np.float64), False
     else:
@@ -187,22 +221,23 @@ def _times(frame: "pandas.DataFrame", column: str | None) -> tuple[np.ndarray, b
             raise ValueError(
                 f"time column {column!r} must hold dates or numbers, got {str(error).splitlines()[0]}"
             ) from None
-        if dates.dt.tz is not None:
+        zone = dates.dt.tz
+        if zone is not None:
             dates = dates.dt.tz_convert(None)
         times, dated = dates.to_numpy(dtype="datetime64[us]").astype(np.int64) / 1e6, True
         times = np.where(dates.isna().to_numpy(), np.nan, times)
     if not np.isfinite(times).all():
         row = int((~np.isfinite(times)).argmax())
         raise ValueError(f"times must be neither missing nor infinite, got {raw.iloc[row]} in row {row}")
-    return times, dated
+    return times, dated, zone
 
 
-def _check_order(times: np.ndarray, dated: bool, column: str | None) -> None:
+def _check_order(times: np.ndarray, dated: bool, zone: Any, column: str | None) -> None:
     difference = np.diff(times)
     if (difference > 0).all():
         return
     row = int((difference <= 0).argmax()) + 1
-    first, second = (_dates(times[[row - 1, row]]) if dated else times[[row - 1, row]]).tolist()
+    first, second = (_dates(times[[row - 1, row]], zone) if dated else times[[row - 1, row]]).tolist()
     if times[row] == times[row - 1] and (difference >= 0).all():
         count = int((difference == 0).sum())
         raise ValueError(
@@ -259,55 +294,10 @@ def _numbers(frame: "pandas.DataFrame", name: str, timed: bool) -> np.ndarray:
     return numbers
 
 
-def _dates(times: np.ndarray) -> np.ndarray:
-    return (times * 1e6).round().astype(np.int64).astype("datetime64[us]")
-
-
-def check_training_part(series: Series, window: int) -> None:
-    """Refuses channels from which nothing can be learned; warns of long runs of missing values.
-
-    Raises:
-        ValueError: a channel that is missing throughout, or constant.
-    """
-    for name, channel in zip(series.names, series.values.T, strict=True):
-        observed = channel[~np.isnan(channel)]
-        if len(observed) == 0:
-            raise ValueError(f"channel {name!r} must have values in the training part, got none in {len(channel)} rows")
-        if np.ptp(observed) <= 1e-9 * np.abs(observed).max():
-            raise ValueError(
-                f"channel {name!r} must vary in the training part, got {observed[0]:g} in all rows; leave it out"
-            )
-        run, row = longest_run(np.isnan(channel))
-        if run > window:
-            warnings.warn(
-                f"channel {name!r} is missing for {run} rows from row {row} on, longer than the {window} rows that "
-                f"forecasts look back; there they are guesses",
-                stacklevel=3,
-            )
-
-
-def longest_run(flags: np.ndarray) -> tuple[int, int]:
-    """Length and start of the longest run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    if len(edges) == 0:
-        return 0, 0
-    lengths = edges[1::2] - edges[::2]
-    longest = int(lengths.argmax())
-    return int(lengths[longest]), int(edges[2 * longest])
-
-
-def cycles_of(series: Series) -> tuple[str, ...]:
-    """The cycles of the calendar that the series shows: longer than two steps, and at least twice in it."""
-    span = series.times[-1] - series.times[0]
-    return tuple(n for n, period in CYCLES.items() if series.dated and 2 * series.step < period and 2 * period <= span)
-
-
-def calendar(times: np.ndarray, cycles: Sequence[str]) -> np.ndarray:
-    """(time, 2 · cycles): sine and cosine of the phase in each cycle."""
-    monday = 4 * DAY  # 1970-01-05
-    phases = [2 * np.pi * ((times - monday) % CYCLES[name]) / CYCLES[name] for name in cycles]
-    waves = [wave(phase) for phase in phases for wave in (np.sin, np.cos)]
-    return np.stack(waves, axis=1) if waves else np.empty((len(times), 0))
+def _dates(times: np.ndarray, zone: Any) -> "pandas.DatetimeIndex":
+    dates = (times * 1e6).round().astype(np.int64).astype("datetime64[us]")
+    index = require("pandas", "tasks").DatetimeIndex(dates)
+    return index if zone is None else index.tz_localize("UTC").tz_convert(zone)
 
 
 def coming_rows(future: Any, horizon: int, known: Sequence[str]) -> np.ndarray | None:

@@ -68,7 +68,7 @@ def load_frame(data: str | Path, *, time: str | None = None) -> "pandas.DataFram
         FileNotFoundError: no such file, or a set that is neither at hand nor downloadable.
         ImportError: pandas, pyarrow or pooch is not installed but needed.
         ValueError: an unknown name, no such column, a time that cannot be read, a cell that is no number (naming
-            column and row, from 1), a catalogue set of another size; whatever `read_table` refuses.
+            column and row, from 0), a catalogue set of another size; whatever `read_table` refuses.
     """
     file = locate(data)
     frame = read_table(file)
@@ -163,7 +163,7 @@ def _check_names(frame: "pandas.DataFrame", names: list[str]) -> "pandas.DataFra
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"several columns called {twice!r}")
-    return frame
+    return frame.set_axis(names, axis=1)
 
 
 def _is_number(text: str) -> bool:
@@ -222,8 +222,8 @@ def _check_filled(frame: "pandas.DataFrame", name: Hashable) -> None:
 
 
 def _row(found: Any) -> int:
-    """Number of the first row that is true, from 1, not counting the line of names."""
-    return int(found.to_numpy().argmax()) + 1
+    """Number of the first row that is true, from 0, as in a DataFrame."""
+    return int(found.to_numpy().argmax())
 
 
 def _times(frame: "pandas.DataFrame", name: str) -> "pandas.Series":

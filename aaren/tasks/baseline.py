@@ -1,7 +1,6 @@
 """What forecasters without a network have in common: the manners of `Forecaster`."""
 
 import abc
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.base import BaseEstimator
 
-from aaren.data.series import Roles, Series, check_training_part, read_series
+from aaren.data.series import Roles, Series
 from aaren.tasks.backtest import Backtest, Tally
 from aaren.tasks.forecast_plot import plot_forecast
-from aaren.tasks.forecasting import as_given, backtest_origins, check_arguments, held_out
+from aaren.tasks.forecasting import as_given, backtest_origins, check_arguments, read_one, read_training
 
 CHUNK = 4_000_000  # numbers in an array of windows, at most
 
@@ -27,7 +26,7 @@ class Baseline(BaseEstimator, abc.ABC):
         validation: rows at the end of the training data that are held out: a share of all, or a number of rows.
 
     Attributes:
-        channels_: names of the channels that are forecast.
+        kind_: what the series had: names of the channels (also `channels_`), other columns, dates, distance of times.
         mean_, spread_: of each channel in the training part: errors are in units of `spread_`.
 
     A missing value is replaced by the last observed one of its channel, by the mean if there is none.
@@ -46,6 +45,11 @@ class Baseline(BaseEstimator, abc.ABC):
         self.roles = roles
         self.validation = validation
 
+    @property
+    def channels_(self) -> tuple[str, ...]:
+        """Names of the channels that are forecast."""
+        return self.kind_.names
+
     def fit(self, X: Any, y: None = None) -> Any:
         """Learns from a series, or from a list of series, and returns itself; `y` is ignored.
 
@@ -54,19 +58,11 @@ class Baseline(BaseEstimator, abc.ABC):
                 constant or never observed in the training part.
         """
         check_arguments(self.horizon, self.context, self.roles, self.validation)
-        series = [read_series(one, self.roles) for one in (X if isinstance(X, list) else [X])]
-        for one in series[1:]:
-            if one.names != series[0].names:
-                raise ValueError(f"all series must have the same channels, got {series[0].names} and {one.names}")
-        lengths = [len(one) - held_out(len(one), self.validation, self.horizon) for one in series]
-        train = [one[:length] for one, length in zip(series, lengths, strict=True)]
-        for one in train:
-            check_training_part(one, self.context)
-        values = np.concatenate([one.values for one in train])
-        self.channels_, self.past_, self.dated_ = series[0].names, series[0].past_names, series[0].dated
-        self.step_ = float(np.median([one.step for one in train]))
+        training = read_training(X, self.roles, self.validation, self.horizon, self.context)
+        series, self.kind_ = training.series, training.series[0].kind
+        values = np.concatenate([one.values for one in training.parts])
         self.mean_, self.spread_ = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-        self._learn([filled(self._standardised(one)) for one in series], lengths)
+        self._learn([filled(self._standardised(one)) for one in series], training.lengths)
         return self
 
     def predict(self, X: Any) -> Any:
@@ -115,12 +111,7 @@ class Baseline(BaseEstimator, abc.ABC):
     def _read(self, X: Any) -> Series:
         if not hasattr(self, "spread_"):
             raise ValueError(f"{type(self).__name__} must be fitted first, got one that is not; call fit(X)")
-        if isinstance(X, list):
-            raise ValueError("X must be one series, got a list; call once for each")
-        series = read_series(X, self.roles, self.channels_, self.past_)
-        if series.dated != self.dated_:
-            raise ValueError("X must have dates exactly if the training series had, got the opposite")
-        return replace(series, step=self.step_)
+        return read_one(X, self.roles, self.kind_)
 
 
 def pieces(origins: np.ndarray, numbers: int) -> list[np.ndarray]:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from aaren.data.series import CYCLES, Roles
+from aaren.data.calendar import CYCLES
+from aaren.data.series import Roles
 from aaren.tasks.baseline import Baseline
 from aaren.tasks.forecasting import check_whole
 from aaren.tasks.least_squares import Autoregression, Linear
@@ -41,7 +42,7 @@ class Seasonal(Baseline):
 
     def _learn(self, values: list[np.ndarray], lengths: list[int]) -> None:
         if self.period is None:
-            period = usual_period(self.step_) if self.dated_ else 1
+            period = usual_period(self.kind_.step) if self.kind_.dated else 1
             self.period_ = period if period <= self.context else 1
             return
         check_whole("period", self.period, 1)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 from aaren.data.rows import Layout, Rows, layout_of, static_numbers
-from aaren.data.series import Roles, Series, check_training_part, coming_rows, read_series
+from aaren.data.series import Kind, Roles, Series, coming_rows
 from aaren.layers.table import find_layer
 from aaren.models.forecaster import SequenceForecaster
 from aaren.models.windowed import Windowed
@@ -21,7 +21,7 @@ from aaren.tasks.forecast_plot import plot_forecast
 from aaren.tasks.forecast_reading import errors, forecasts
 from aaren.tasks.forecast_stream import ForecastStream
 from aaren.tasks.forecast_training import RECIPES, network_of, train_forecaster
-from aaren.tasks.forecasting import as_given, backtest_origins, check_arguments, check_whole, held_out
+from aaren.tasks.forecasting import as_given, backtest_origins, check_arguments, check_whole, read_one, read_training
 from aaren.tasks.saving import load_model, plain, save_model
 from aaren.train import Recipe
 
@@ -56,7 +56,7 @@ class Forecaster(BaseEstimator):
         progress: show a progress bar on standard error.
 
     Attributes:
-        channels_: names of the channels that are forecast.
+        kind_: what the series had: names of the channels (also `channels_`), other columns, dates, distance of times.
         model_: the network, with the weights of the best validation loss.
         training_: what training did, see `aaren.train.Fitted` (not after `load`).
         validation_loss_: of those weights.
@@ -116,43 +116,26 @@ class Forecaster(BaseEstimator):
             OSError: the checkpoint cannot be written.
         """
         self._check_arguments()
-        if isinstance(X, list) and not X:
-            raise ValueError("X must have a series, got an empty list")
-        series = [read_series(one, self.roles) for one in (X if isinstance(X, list) else [X])]
-        for one in series[1:]:
-            kinds = [(some.names, some.past_names, some.dated) for some in (series[0], one)]
-            if kinds[0] != kinds[1]:
-                raise ValueError(f"all series must have the same columns, with dates or without, got {kinds}")
-        step = float(np.median([one.step for one in series]))
-        series = [replace(one, step=step) for one in series]
-        own = static_numbers(static, len(series))
-        held = [held_out(len(one), self.validation, self.horizon) for one in series]
-        train = [one[: len(one) - rows] for one, rows in zip(series, held, strict=True)]
-        for one in train:
-            check_training_part(one, self.context)
-
-        self.channels_ = series[0].names
-        self.step_, self.dated_ = step, series[0].dated
-        self.layout_ = layout_of(train, own, self.horizon)
-        self.model_ = self._build()
-
-        rows = [Rows(one, self.layout_, numbers) for one, numbers in zip(series, own, strict=True)]
+        training = read_training(X, self.roles, self.validation, self.horizon, self.context)
+        own = static_numbers(static, len(training.series))
+        vars(self).pop("model_", None)  # nothing of an earlier fit is left beside what follows
+        self.kind_ = training.series[0].kind
+        self.layout_ = layout_of(training.parts, own, self.horizon)
+        model = self._build()
+        rows = [Rows(one, self.layout_, numbers) for one, numbers in zip(training.series, own, strict=True)]
         checkpoint = None if self.checkpoint is None else Path(self.checkpoint)
-        try:
-            self.training_ = train_forecaster(
-                self.model_,
-                rows,
-                [len(one) for one in train],
-                self._recipe(),
-                quantiles=self.quantiles,
-                seed=self.seed,
-                checkpoint=checkpoint,
-                run="" if checkpoint is None else self._run(series, own),
-                progress=self.progress,
-            )
-        except BaseException:
-            del self.model_  # half trained
-            raise
+        self.training_ = train_forecaster(
+            model,
+            rows,
+            training.lengths,
+            self._recipe(),
+            quantiles=self.quantiles,
+            seed=self.seed,
+            checkpoint=checkpoint,
+            run="" if checkpoint is None else self._run(training.series, own),
+            progress=self.progress,
+        )
+        self.model_ = model
         self.validation_loss_ = self.training_.best_validation
         return self
 
@@ -162,7 +145,7 @@ class Forecaster(BaseEstimator):
 
         Args:
             X: the series so far, of the kind `fit` was given. With normalise="running" all of it is read, with
-                "window" its last `context` rows.
+                "window" its last `context` rows, and of columns that are not forecast the latest value before.
             static: (n,) numbers that belong to the series.
             future: (horizon, n) the known columns in the rows to come.
 
@@ -238,10 +221,8 @@ class Forecaster(BaseEstimator):
         and normalise="running" in growing memory). Equal to `predict` of all rows so far."""
         self._check_fitted()
         own = static_numbers(static, 1, self.layout_)[0]
-        kind: Any = {"channels": self.channels_, "roles": self.roles, "step": self.step_, "dated": self.dated_}
-        return ForecastStream(
-            self.model_, network_of(self.model_).unflatten, self.layout_, static=own, dtype=dtype, **kind
-        )
+        unflatten = network_of(self.model_).unflatten
+        return ForecastStream(self.model_, unflatten, self.layout_, self.kind_, self.roles, static=own, dtype=dtype)
 
     def save(self, folder: str | Path) -> None:
         """Writes `model.safetensors` and `config.json`; neither unless both could be written. Raises OSError."""
@@ -250,9 +231,7 @@ class Forecaster(BaseEstimator):
         arguments |= {"recipe": self.recipe and asdict(self.recipe), "roles": asdict(self.roles), "checkpoint": None}
         config = {
             "arguments": arguments,
-            "channels": self.channels_,
-            "step": self.step_,
-            "dated": self.dated_,
+            "kind": asdict(self.kind_),
             "layout": asdict(self.layout_),
             "validation_loss": self.validation_loss_,
         }
@@ -271,7 +250,7 @@ class Forecaster(BaseEstimator):
         arguments["recipe"] = arguments["recipe"] and Recipe(**arguments["recipe"])
         arguments["roles"] = Roles(**{name: _tuples(value) for name, value in arguments["roles"].items()})
         self = cls(**arguments)
-        self.channels_, self.step_, self.dated_ = tuple(config["channels"]), config["step"], config["dated"]
+        self.kind_ = Kind(**{name: _tuples(value) for name, value in config["kind"].items()})
         layout = {name: _tuples(value) for name, value in config["layout"].items()}
         self.layout_ = Layout(**layout)
         self.validation_loss_ = config["validation_loss"]
@@ -279,6 +258,11 @@ class Forecaster(BaseEstimator):
         self.model_.load_state_dict(weights)
         self.model_.eval()
         return self
+
+    @property
+    def channels_(self) -> tuple[str, ...]:
+        """Names of the channels that are forecast."""
+        return self.kind_.names
 
     def _build(self) -> Any:
         with torch.random.fork_rng():
@@ -314,12 +298,7 @@ class Forecaster(BaseEstimator):
 
     def _read(self, X: Any) -> Series:
         self._check_fitted()
-        if isinstance(X, list):
-            raise ValueError("X must be one series, got a list; call once for each")
-        series = read_series(X, self.roles, self.channels_, self.layout_.past_names)
-        if series.dated != self.dated_:
-            raise ValueError("X must have dates exactly if the training series had, got the opposite")
-        return replace(series, step=self.step_)
+        return read_one(X, self.roles, self.kind_)
 
     def _check_arguments(self) -> None:
         if not isinstance(self.layer, str):

@@ -1,7 +1,7 @@
 """A live stream of forecasts."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from aaren.data.rows import Layout, Rows
-from aaren.data.series import Roles, Series, coming_rows, read_series
+from aaren.data.series import Kind, Roles, Series, coming_rows, read_series
 from aaren.extras import require
 from aaren.stream import Stream
+
+LEFT_OUT = 10_000
+"""Rows that may be left out between two, with a `freq`: more are a mistaken date rather than a gap."""
 
 
 class ForecastStream:
@@ -27,17 +30,16 @@ class ForecastStream:
         model: Any,
         unflatten: Callable[[Tensor], Tensor],
         layout: Layout,
-        channels: Sequence[str],
+        kind: Kind,
         roles: Roles,
-        step: float,
-        dated: bool,
+        *,
         static: np.ndarray,
         dtype: torch.dtype,
     ):
         self.tokens = Stream(model, dtype=dtype)
         """the stream of tokens underneath, with the state"""
         self._unflatten, self._layout, self._static = unflatten, layout, static
-        self._channels, self._roles, self._step, self._dated = tuple(channels), roles, step, dated
+        self._kind, self._roles = kind, roles
         self._time: float | None = None  # of the latest row
         self._past = np.full((1, len(layout.past)), np.nan)  # its columns known at their row, the latest of each
 
@@ -60,22 +62,29 @@ class ForecastStream:
 
         Raises:
             ValueError: other channels, an infinite value, a time that is missing, not later than that of the row
-                before, or no multiple of `freq` after it, no `future`. The state stays as it was.
+                before, no multiple of `freq` after it or more than `LEFT_OUT` rows later, no `future`. The state stays
+                as it was.
         """
         series = self._read(row)
         time = float(series.times[0])
         if not series.dated and self._roles.time is None:
-            time = 0.0 if self._time is None else self._time + self._step
+            time = 0.0 if self._time is None else self._time + self._kind.step
         if self._time is not None and time <= self._time:
             raise ValueError(f"times must be sorted, got a row that is not later than the one before: {row!r}")
         coming = coming_rows(future, self._layout.horizon, self._roles.known)
-        for missed in self._left_out(time):
-            self._push(replace(series, values=np.full_like(series.values, np.nan), past=self._past), missed, None)
-        means = self._layout.in_units(self._unflatten(self._push(series, time, coming)).cpu().numpy())
+        before = self.tokens.state, self.tokens.steps, self._time, self._past
+        try:
+            for missed in self._left_out(time):
+                self._push(replace(series, values=np.full_like(series.values, np.nan), past=self._past), missed, None)
+            forecast = self._push(series, time, coming)
+        except BaseException:
+            self.tokens.state, self.tokens.steps, self._time, self._past = before
+            raise
+        means = self._layout.in_units(self._unflatten(forecast).cpu().numpy())
         return means if means.shape[-1] > 1 else means[..., 0]
 
     def _push(self, series: Series, time: float, coming: np.ndarray | None) -> Tensor:
-        before = time - self._step if self._time is None else self._time
+        before = time - self._kind.step if self._time is None else self._time
         past = np.where(np.isnan(series.past), self._past, series.past)
         pair = replace(  # the row after an empty one, as `Rows` needs the time in between
             series,
@@ -83,7 +92,7 @@ class ForecastStream:
             past=np.concatenate([past, past]),
             known=np.concatenate([series.known, series.known]),
             times=np.array([before, time]),
-            step=self._step,
+            step=self._kind.step,
         )
         rows = Rows(pair, self._layout, self._static, coming)
         forecast = self.tokens.push(rows.x(1, 2)[0], elapsed=float(rows.elapsed[1]))
@@ -94,12 +103,16 @@ class ForecastStream:
         """With a `freq`, the times between the latest row and this one."""
         if self._roles.freq is None or self._time is None:
             return np.empty(0)
-        steps = (time - self._time) / self._step
+        steps = (time - self._time) / self._kind.step
         if abs(steps - round(steps)) > 1e-3:
             raise ValueError(f"times must be multiples of freq {self._roles.freq!r} apart, got {steps:g} of it")
         if round(steps) > 1 and self._roles.known:
             raise ValueError(f"known columns must have no rows left out, got {round(steps) - 1} before this one")
-        return self._time + self._step * np.arange(1, round(steps))
+        if steps > LEFT_OUT:
+            raise ValueError(
+                f"times must leave out at most {LEFT_OUT:,} rows, got {round(steps) - 1:,}; for a new series, reset()"
+            )
+        return self._time + self._kind.step * np.arange(1, round(steps))
 
     def reset(self) -> None:
         """Forgets everything."""
@@ -131,8 +144,4 @@ class ForecastStream:
             row = require("pandas", "tasks").DataFrame([row])
         else:
             row = np.asarray(row)[None]
-        series = read_series(row, replace(self._roles, freq=None), self._channels, self._layout.past_names)
-        if series.dated != self._dated:
-            wanted = "a date (the index of a DataFrame is a row's name)" if self._dated else "no date"
-            raise ValueError(f"row must have {wanted}, as in fit, got {'none' if self._dated else 'one'}")
-        return series
+        return read_series(row, replace(self._roles, freq=None), self._kind)

@@ -1,11 +1,27 @@
 """What every forecaster does in the same way, whether it is a network or not."""
 
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from aaren.data.series import Roles
+from aaren.data.series import Kind, Roles, Series, read_series
+
+
+class Training(NamedTuple):
+    """Series with their validation parts at the end."""
+
+    series: list[Series]
+    lengths: list[int]
+    """rows of the training part of each"""
+
+    @property
+    def parts(self) -> list[Series]:
+        """The training parts."""
+        return [one[:length] for one, length in zip(*self, strict=True)]
 
 
 def check_arguments(horizon: int, context: int, roles: Any, validation: int | float) -> None:
@@ -22,6 +38,76 @@ def check_whole(name: str, value: Any, least: int) -> None:
     """Raises ValueError unless the value is a whole number, and large enough."""
     if not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")
+
+
+def read_training(X: Any, roles: Roles, validation: int | float, horizon: int, context: int) -> Training:
+    """The series, or the list of series, that a forecaster is fitted to.
+
+    Raises:
+        ValueError: none, different columns or kinds of times, a series that is too short, a channel that is constant or
+            never observed in the training part; and see `read_series`.
+    """
+    if isinstance(X, list) and not X:
+        raise ValueError("X must have a series, got an empty list")
+    series = [read_series(one, roles) for one in (X if isinstance(X, list) else [X])]
+    step = float(np.median([one.step for one in series]))
+    series = [replace(one, step=step) for one in series]
+    for one in series[1:]:
+        if one.kind != series[0].kind:
+            raise ValueError(
+                f"all series must have the same columns, with dates or without, got {series[0].kind} and {one.kind}"
+            )
+    lengths = [len(one) - held_out(len(one), validation, horizon) for one in series]
+    training = Training(series, lengths)
+    for number, name in enumerate(series[0].names):
+        check_channel(name, [one.values[:, number] for one in training.parts], context)
+    return training
+
+
+def read_one(X: Any, roles: Roles, kind: Kind) -> Series:
+    """One series of the kind that a forecaster was fitted to. Raises ValueError; see `read_series`."""
+    if isinstance(X, list):
+        raise ValueError("X must be one series, got a list; call once for each")
+    return read_series(X, roles, kind)
+
+
+def check_channel(name: str, parts: Sequence[np.ndarray], window: int) -> None:
+    """Refuses a channel from which nothing can be learned; warns of long runs of missing values.
+
+    Args:
+        name: of the channel.
+        parts: its values in the training part of each series.
+        window: rows that forecasts look back.
+
+    Raises:
+        ValueError: it is missing throughout, or constant.
+    """
+    values = np.concatenate(parts)
+    observed = values[~np.isnan(values)]
+    if len(observed) == 0:
+        raise ValueError(f"channel {name!r} must have values in the training part, got none in {len(values)} rows")
+    if np.ptp(observed) <= 1e-9 * np.abs(observed).max():
+        raise ValueError(
+            f"channel {name!r} must vary in the training part, got {observed[0]:g} in all rows; leave it out"
+        )
+    for part in parts:
+        run, row = longest_run(np.isnan(part))
+        if run > window:
+            warnings.warn(
+                f"channel {name!r} is missing for {run} rows from row {row} on, longer than the {window} rows that "
+                f"forecasts look back; there they are guesses",
+                stacklevel=4,
+            )
+
+
+def longest_run(flags: np.ndarray) -> tuple[int, int]:
+    """Length and start of the longest run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    if len(edges) == 0:
+        return 0, 0
+    lengths = edges[1::2] - edges[::2]
+    longest = int(lengths.argmax())
+    return int(lengths[longest]), int(edges[2 * longest])
 
 
 def held_out(rows: int, validation: int | float, horizon: int) -> int:
@@ -41,8 +127,7 @@ def backtest_origins(rows: int, start: int | None, stride: int, horizon: int, co
     Raises:
         ValueError: there is no row before the first forecast, or fewer than `horizon` rows after it; stride is below 1.
     """
-    if stride < 1:
-        raise ValueError(f"stride must be at least 1, got {stride}")
+    check_whole("stride", stride, 1)
     start = min(context, rows) if start is None else start
     last = rows - horizon - 1
     if not 1 <= start <= last + 1:

@@ -1,19 +1,12 @@
-import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas
 import pytest
 
-from aaren.data.series import (
-    Roles,
-    calendar,
-    check_training_part,
-    coming_rows,
-    cycles_of,
-    longest_run,
-    read_series,
-)
+from aaren.data.calendar import calendar, cycles_of
+from aaren.data.series import Kind, Roles, coming_rows, read_series
 
 DAYS = pandas.date_range("2024-01-01", periods=6, freq="D")
 
@@ -64,7 +57,7 @@ def test_a_slice_keeps_everything():
     [
         (DAYS, 0),
         (DAYS.strftime("%Y-%m-%d"), 0),
-        (DAYS.tz_localize("Asia/Tokyo"), -9),
+        (DAYS.tz_localize("Asia/Tokyo"), 0),
         (DAYS.astype("datetime64[s]"), 0),
         (DAYS.strftime("%d %b %Y at 3pm"), 15),  # which pandas reads one by one, with a warning
     ],
@@ -74,8 +67,28 @@ def test_kinds_of_dates(times, hours):
     series = read_series(frame(when=times), Roles(time="when"))
     assert series.dated
     assert (series.step, series.regular) == (86400.0, True)
-    np.testing.assert_array_equal(series.labels(), (DAYS + pandas.Timedelta(hours=hours)).to_numpy())
-    np.testing.assert_array_equal(series.following(2), (DAYS[-2:] + pandas.Timedelta(days=2, hours=hours)).to_numpy())
+    expected = (DAYS + pandas.Timedelta(hours=hours)).tz_localize(getattr(times, "tz", None))
+    pandas.testing.assert_index_equal(series.labels(), expected, exact=False)
+    after = (DAYS[-2:] + pandas.Timedelta(days=2, hours=hours)).tz_localize(getattr(times, "tz", None))
+    pandas.testing.assert_index_equal(series.following(2), after, exact=False)
+    assert series.times[0] == expected[0].timestamp()
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        pandas.date_range("2020-01-01", periods=24, freq="MS"),
+        pandas.date_range("2020-01-31", periods=24, freq="ME"),
+        pandas.date_range("2020-01-01", periods=24, freq="QS"),
+        pandas.bdate_range("2020-01-01", periods=24),
+        pandas.date_range("2024-03-20", periods=24, freq="D", tz="Europe/Berlin"),  # one day has 23 hours
+    ],
+    ids=["months", "ends of months", "quarters", "working days", "summer time"],
+)
+def test_dates_go_on_by_the_calendar(dates):
+    series = read_series(pandas.DataFrame({"a": np.arange(20.0)}, index=dates[:20]))
+    assert not series.regular
+    pandas.testing.assert_index_equal(series.following(4), dates[20:], exact=False, check_names=False)
 
 
 def test_dates_in_the_index():
@@ -84,6 +97,10 @@ def test_dates_in_the_index():
     np.testing.assert_array_equal(series.labels(), DAYS.to_numpy())
     zone = read_series(frame().set_index(DAYS.tz_localize("UTC")).drop(columns="when"))
     np.testing.assert_array_equal(zone.times, series.times)
+    periods = read_series(frame().drop(columns="when").set_index(DAYS.to_period("D")))
+    np.testing.assert_array_equal(periods.times, series.times)
+    column = read_series(frame().set_index("when")["a"])
+    assert (column.names, column.dated) == (("a",), True)
     numbered = read_series(frame().drop(columns="when").set_index(np.arange(100, 106)))
     assert not numbered.dated
 
@@ -239,42 +256,17 @@ def test_one_row_off_the_grid_of_many():
 def test_other_columns_than_the_model_has():
     table = frame(weather=1.0)
     roles = Roles(time="when", target=["a", "b"])
-    read_series(table, roles, ("a", "b"), ("weather",))
-    with pytest.raises(ValueError, match="X must have the channels b, a, got a, b"):
-        read_series(table, roles, ("b", "a"), ("weather",))
-    with pytest.raises(ValueError, match="beside the channels and known ones: none, got weather"):
-        read_series(table, roles, ("a", "b"))
-
-
-def test_channels_from_which_nothing_is_learned():
-    X = np.random.default_rng(0).normal(size=(50, 3))
-    check_training_part(read_series(X), 10)
-    bad = X.copy()
-    bad[:, 1] = 0.1
-    with pytest.raises(ValueError, match=r"channel '1' must vary in the training part, got 0\.1 in all rows"):
-        check_training_part(read_series(bad), 10)
-    bad[7, 1] = np.nan
-    with pytest.raises(ValueError, match="channel '1' must vary"):
-        check_training_part(read_series(bad), 10)
-    bad[:, 1] = np.nan
-    with pytest.raises(ValueError, match="channel '1' must have values in the training part, got none in 50 rows"):
-        check_training_part(read_series(bad), 10)
-    X[:, 2] = 1e6 + 1e-2 * X[:, 2]  # little, but not nothing
-    check_training_part(read_series(X), 10)
-    X[20:31, 2] = np.nan
-    with pytest.warns(UserWarning, match="channel '2' is missing for 11 rows from row 20 on, longer than the 10 rows"):
-        check_training_part(read_series(X), 10)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_training_part(read_series(X), 11)
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [("", (0, 0)), ("000", (0, 0)), ("1", (1, 0)), ("0110111", (3, 4)), ("1101", (2, 0)), ("111", (3, 0))],
-)
-def test_longest_run(flags, expected):
-    assert longest_run(np.array([flag == "1" for flag in flags], dtype=bool)) == expected
+    kind = Kind(("a", "b"), ("weather",), dated=True, step=3600.0)
+    assert read_series(table, roles, kind).kind == kind
+    for other, message in (
+        ({"names": ("b", "a")}, "X must have the channels b, a, got a, b"),
+        ({"past_names": ()}, "beside the channels and known ones: none, got weather"),
+        ({"dated": False}, "X must have no dates, as in fit, got some"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_series(table, roles, replace(kind, **other))
+    with pytest.raises(ValueError, match="X must have dates, in a column or as index, as in fit, got none"):
+        read_series(np.ones((3, 2)), kind=Kind(("0", "1"), (), dated=True, step=1.0))
 
 
 def test_phases_of_the_calendar_are_those_of_pandas():

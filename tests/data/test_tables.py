@@ -119,13 +119,13 @@ def test_a_frame_has_its_time_first_and_numbers_after(tmp_path):
         (
             "date,a\n2020-01-01,1\n2020-01-02,x7\n",
             None,
-            "column 'a' must hold numbers, got 'x7' in row 2; name the time",
+            "column 'a' must hold numbers, got 'x7' in row 1; name the time",
         ),
-        ("day,a\n2020-01-01,1\n", None, "column 'day' must hold numbers, got '2020-01-01' in row 1; name the time"),
+        ("day,a\n2020-01-01,1\n", None, "column 'day' must hold numbers, got '2020-01-01' in row 0; name the time"),
         (CSV, "Date", "time must be a column of the table, got 'Date'; did you mean date?"),
         (CSV, "zzzzz", "got 'zzzzz'; there are date, a, b"),
-        ("date,a\n2020-01-01,1\nsoon,2\n", None, "times written like '2020-01-01', got 'soon' in row 2"),
-        ("date,a\n2020-01-01,1\n,2\n", None, "column 'date' must have no empty cell, got one in row 2"),
+        ("date,a\n2020-01-01,1\nsoon,2\n", None, "times written like '2020-01-01', got 'soon' in row 1"),
+        ("date,a\n2020-01-01,1\n,2\n", None, "column 'date' must have no empty cell, got one in row 1"),
         (
             "date,a\n2020-03-29T01:00+01:00,1\n2020-03-29T03:00+02:00,2\n",
             None,
@@ -157,11 +157,11 @@ def test_long_becomes_wide():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"t": [1, 1, 1, 2]}, "one row for each 't' and 'k', got 1 too many, the first of a at 1 in row 3"),
-        ({"t": [1, 1, 1, 1]}, "got 2 too many, the first of a at 1 in row 3"),
-        ({"k": ["a", "b", None, "b"]}, "column 'k' must have no empty cell, got one in row 3"),
-        ({"t": [1, None, 2, 2]}, "column 't' must have no empty cell, got one in row 2"),
-        ({"v": ["1", "x", "2", "3"]}, "column 'v' must hold numbers, got 'x' in row 2"),
+        ({"t": [1, 1, 1, 2]}, "one row for each 't' and 'k', got 1 too many, the first of a at 1 in row 2"),
+        ({"t": [1, 1, 1, 1]}, "got 2 too many, the first of a at 1 in row 2"),
+        ({"k": ["a", "b", None, "b"]}, "column 'k' must have no empty cell, got one in row 2"),
+        ({"t": [1, None, 2, 2]}, "column 't' must have no empty cell, got one in row 1"),
+        ({"v": ["1", "x", "2", "3"]}, "column 'v' must hold numbers, got 'x' in row 1"),
         ({"k": ["a", "t", "a", "t"]}, "key must name no series like the time column, got 't'"),
     ],
 )

@@ -5,8 +5,9 @@ import pandas
 import pytest
 import torch
 
+from aaren.data.calendar import calendar
 from aaren.data.rows import Layout, Rows
-from aaren.data.series import Roles, calendar, read_series
+from aaren.data.series import Roles, read_series
 from aaren.data.windows import Stretch, chunks, collate, training_stretches, validation_stretches
 
 HORIZON = 4
@@ -16,7 +17,6 @@ LAYOUT = Layout(
     irregular=True,
     values=((1.0, 4.0), (-2.0, 0.5)),
     past=((1.0, 2.0), (0.0, 1.0)),
-    past_names=("p", "q"),
     known=((10.0, 5.0),),
     static=((3.0, 0.5), (0.0, 1.0)),
 )

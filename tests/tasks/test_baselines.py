@@ -177,6 +177,8 @@ def test_errors_of_arguments(name, arguments, message):
 
 def test_errors_of_data():
     model = Last(horizon=5, context=12)
+    with pytest.raises(ValueError, match="X must have a series, got an empty list"):
+        model.fit([])
     with pytest.raises(ValueError, match="Last must be fitted first"):
         model.predict(random_walks())
     model.fit(random_walks())
@@ -185,9 +187,9 @@ def test_errors_of_data():
     with pytest.raises(ValueError, match="X must be one series, got a list"):
         model.predict([random_walks()])
     dated = pandas.DataFrame(random_walks(), columns=["0", "1"], index=pandas.date_range("2020", periods=260))
-    with pytest.raises(ValueError, match="X must have dates exactly if"):
+    with pytest.raises(ValueError, match="X must have no dates, as in fit, got some"):
         model.predict(dated)
-    with pytest.raises(ValueError, match="all series must have the same channels"):
+    with pytest.raises(ValueError, match="all series must have the same columns"):
         model.fit([random_walks(), random_walks(channels=1)])
     with pytest.raises(ValueError, match="at least one row before the first forecast and 5"):
         model.backtest(random_walks(rows=12), start=8)

@@ -267,7 +267,7 @@ def test_series_of_different_steps_are_counted_in_one():
     times = [pandas.date_range("2024-01-01", periods=300, freq=freq) for freq in ("1h", "1h", "3h")]
     X = [pandas.DataFrame(make_series(300, seed), index=index) for seed, index in enumerate(times)]
     model = forecaster(recipe=ONCE).fit(X)
-    assert model.step_ == 3600
+    assert model.kind_.step == 3600
     assert model.layout_.irregular
 
 
@@ -323,7 +323,7 @@ def test_save_and_load_with_all_roles(fitted_to_frame, tmp_path):
     model.save(tmp_path / "model")
     loaded = Forecaster.load(tmp_path / "model")
     assert loaded.layout_ == model.layout_
-    assert (loaded.channels_, loaded.step_, loaded.dated_) == (model.channels_, model.step_, model.dated_)
+    assert loaded.kind_ == model.kind_
     given = {"static": [2.0, 3.0], "future": coming(frame, 99)}
     pandas.testing.assert_frame_equal(
         loaded.predict(frame.iloc[:100], **given), model.predict(frame.iloc[:100], **given)
@@ -450,6 +450,25 @@ def test_a_wrong_snapshot_or_row_changes_nothing(fitted, tmp_path):
     assert np.array_equal(stream.push(X[5]), twin.push(X[5]))
 
 
+def test_rows_left_out_before_a_wrong_one_are_not_there_either():
+    frame, _ = make_frame()
+    roles = Roles(time="when", target="b", freq="1h")
+    frame = frame.drop(columns="holiday")
+    model = forecaster("aaren_decay", roles=roles, recipe=ONCE).fit(frame)
+    stream, twin = model.stream(), model.stream()
+    for t in range(3):
+        stream.push(frame.iloc[t])
+        twin.push(frame.iloc[t])
+    row = dict(frame.iloc[8])
+    with pytest.raises(ValueError, match="finite"):
+        stream.push(row | {"b": 1e300})
+    late = row | {"when": row["when"] + pandas.Timedelta(days=3000)}
+    with pytest.raises(ValueError, match="times must leave out at most 10,000 rows, got 72,0"):
+        stream.push(late)
+    assert stream.tokens.steps == 3
+    assert np.array_equal(stream.push(row), twin.push(row))
+
+
 def test_a_wrong_row_of_a_table_changes_nothing(fitted_to_frame):
     model, frame = fitted_to_frame
     stream, twin = model.stream(static=[2.0, 3.0]), model.stream(static=[2.0, 3.0])
@@ -465,12 +484,12 @@ def test_a_wrong_row_of_a_table_changes_nothing(fitted_to_frame):
         (row, [[np.nan]] * HORIZON, "future must be finite"),
         (row.drop("past"), coming(frame, 5), "beside the channels and known ones: past, got none"),
         (row.drop("a"), coming(frame, 5), "columns must contain 'a'"),
-        (dict(row) | {"more": 1.0}, coming(frame, 5), "past, got past, more|row must have a date"),
+        (dict(row) | {"more": 1.0}, coming(frame, 5), "past, got past, more|X must have dates"),
     ):
         with pytest.raises(ValueError, match=message):
             stream.push(wrong, future=future)
     if model.roles.time is None:
-        with pytest.raises(ValueError, match="row must have a date"):
+        with pytest.raises(ValueError, match="X must have dates, in a column or as index"):
             stream.push(dict(row), future=coming(frame, 5))
     a, b = (some.push(row, future=coming(frame, 5)) for some in (stream, twin))
     assert np.array_equal(a, b)
