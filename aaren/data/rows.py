@@ -42,8 +42,8 @@ class Layout:
         return forecast.astype(np.float64) * spread + mean
 
 
-LARGEST = 1e30
-"""Spreads that a value may be away from the mean: no measurement is, and float32 ends not far beyond."""
+LARGEST = 1e15
+"""Spreads that a value may be away from the mean: no measurement is, and squares of squares end in float32."""
 
 
 class Rows:
