@@ -1,8 +1,9 @@
 """What of `AarenGated` pays: variants of it, and other layers, by their errors on validation parts.
 
 python benchmarks/ablation.py [--seeds 2] [--jobs 2]: forecasts of 192 rows, preset `small`, normalise="running";
-nothing of a test part is read. Appends to benchmarks/results/ablation.jsonl, and runs none twice; prints the table of
-docs/forecasting.md: errors divided by those of `attention` on the same set and seed, their geometric mean over sets.
+selected on the first half of the validation part, judged on the second; nothing of a test part is read. Appends to
+benchmarks/results/ablation.jsonl, and runs none twice; prints the table of docs/forecasting.md: errors divided by those
+of `attention` on the same set and seed, their geometric mean over sets.
 """
 
 import json
@@ -19,9 +20,7 @@ import torch
 import tyro
 
 from aaren.bench import environment
-from aaren.data.catalog import find
-from aaren.data.series import Roles
-from aaren.data.tables import load_frame
+from aaren.data.parts import load_parts
 from aaren.files import read_json_lines
 from aaren.layers.aaren_gated import AarenGated
 from aaren.layers.table import LAYERS
@@ -51,16 +50,11 @@ class Ablation:
 def run(variant: str, data: str, seed: int) -> dict[str, object]:
     torch.set_num_threads(1)
     LAYERS["variant"] = VARIANTS[variant]
-    frame, split = load_frame(data), find(data).split
-    rows = [int(part * len(frame)) if isinstance(part, float) else part for part in split]
-    end = len(frame) - rows[2] if isinstance(split[0], float) else rows[0] + rows[1]  # of the validation part
-    held = end - rows[0]
-    forecaster = Forecaster("variant", horizon=192, validation=held, seed=seed, **PRESETS["small"])
-    series = frame.iloc[:end, 1:].to_numpy() if data == "weather" else frame[:end]
-    if data != "weather":  # whose dates have a gap and a double
-        forecaster.set_params(roles=Roles(time="date"))
-    forecaster.fit(series)
-    part = series[rows[0] - 96 :]
+    parts = load_parts(data)
+    held = parts.validation // 2
+    forecaster = Forecaster("variant", horizon=192, validation=held, roles=parts.roles, seed=seed, **PRESETS["small"])
+    forecaster.fit(parts.before_test[: parts.training + held])
+    part = parts.before_test[parts.training + held - 96 :]
     return {
         "variant": variant,
         "data": data,
