@@ -161,11 +161,14 @@ def test_time_passes_for_the_statistics_of_any_layer():
     assert not torch.allclose(other.weight, expected.weight)
 
 
-def test_a_forecast_before_anything_was_observed_is_finite():
+@pytest.mark.parametrize("prior", [0.0, -3.0, 3.0])
+def test_a_forecast_before_anything_was_observed_is_finite(prior):
     for statistics in ("running", "window"):
-        model = make(statistics=statistics)
+        model = make(statistics=statistics, dtype=torch.float32)
+        if statistics == "running":
+            torch.nn.init.constant_(model.get_parameter("statistics.prior"), prior)  # its exponent is 50 times that
         values, observed, _ = make_series()
-        assert model(rows(values, torch.zeros_like(observed)))[0].isfinite().all()
+        assert model(rows(values.float(), torch.zeros_like(observed).float()))[0].isfinite().all()
 
 
 def test_future_covariates_reach_their_forecast_only():

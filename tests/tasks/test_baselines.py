@@ -6,6 +6,7 @@ import pytest
 
 from aaren.data.series import Roles
 from aaren.tasks.baselines import BASELINES, Autoregression, Last, Linear, Seasonal, usual_period
+from aaren.tasks.least_squares import STRENGTHS, Moments, best_ridge
 
 
 def random_walks(rows=260, channels=2, seed=0):
@@ -193,3 +194,18 @@ def test_errors_of_data():
         model.fit([random_walks(), random_walks(channels=1)])
     with pytest.raises(ValueError, match="at least one row before the first forecast and 5"):
         model.backtest(random_walks(rows=12), start=8)
+
+
+def test_no_map_at_all_where_the_past_misleads():
+    """The validation part goes the other way than the training part: the best of all strengths is none."""
+    random = np.random.default_rng(0)
+    train, held = (Moments.zeros(1, 3, 1) for _ in range(2))
+    for moments, sign in ((train, 1.0), (held, -1.0)):
+        features = np.concatenate([random.normal(size=(500, 2)), np.ones((500, 1))], axis=1)
+        moments.add(features[None], sign * 3 * features[None, :, :1])
+    weights, strengths = best_ridge(train, held)
+    assert not weights.any()
+    assert strengths.tolist() == [0.0]
+    weights, strengths = best_ridge(train, train)
+    np.testing.assert_allclose(weights[0, :, 0], [3.0, 0.0, 0.0], atol=1e-4)
+    assert strengths.tolist() == [STRENGTHS[0]]
