@@ -15,20 +15,37 @@ from math import exp, log
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import torch
 import tyro
+from torch import nn
 
 from aaren.bench import environment
 from aaren.data.parts import load_parts
 from aaren.files import read_json_lines
+from aaren.layers.aaren import rates_over
 from aaren.layers.aaren_gated import AarenGated
+from aaren.layers.protocol import LayerFactory
 from aaren.layers.table import LAYERS
 from aaren.tasks.forecast import PRESETS, Forecaster
 
 RESULTS = Path(__file__).parent / "results" / "ablation.jsonl"
 SETS = ("ETTh1", "ETTm1", "exchange_rate", "weather", "traffic_6")
-VARIANTS = {
+
+
+def with_half_lives(shortest: float, longest: float) -> LayerFactory:
+    """`AarenGated` whose heads start with other half-lives than 4 to 4,096 tokens."""
+
+    def make(d_model: int, nhead: int, **options: Any) -> AarenGated:
+        layer = AarenGated(d_model, nhead, **options)
+        layer.rate = nn.Parameter(rates_over(layer.readers, (shortest, longest)))
+        return layer
+
+    return make
+
+
+VARIANTS: dict[str, LayerFactory] = {
     **{name: LAYERS[name] for name in ("aaren", "aaren_decay", "attention", "gru", "mingru")},
     "input decay": partial(AarenGated, kernel=1, gate=False),
     "input decay, gate": partial(AarenGated, kernel=1),
@@ -36,11 +53,15 @@ VARIANTS = {
     "input decay, gate, 2 queries a head": partial(AarenGated, kernel=1, queries=2),
     "learned decay, gate": partial(AarenGated, kernel=1, input_decay=False),
     "input decay, gate, convolution, 2 queries a head": partial(AarenGated, queries=2),
+    "input decay, gate, convolution, half-lives 1 to 64": with_half_lives(1, 64),
+    "input decay, gate, convolution, half-lives 1 to 512": with_half_lives(1, 512),
 }
 
 
 @dataclass(frozen=True)
 class Ablation:
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    """which; `attention` must be among them"""
     seeds: int = 2
     """runs of each variant"""
     jobs: int = 2
@@ -70,7 +91,7 @@ def run(variant: str, data: str, seed: int) -> dict[str, object]:
 def main(ablation: Ablation) -> None:
     done = read_json_lines(RESULTS) if RESULTS.exists() else []
     known = {(r["variant"], r["data"], r["seed"]) for r in done}
-    cells = [cell for cell in product(VARIANTS, SETS, range(ablation.seeds)) if cell not in known]
+    cells = [cell for cell in product(ablation.variants, SETS, range(ablation.seeds)) if cell not in known]
     cells.sort(key=lambda cell: cell[2])
     with ProcessPoolExecutor(ablation.jobs, mp_context=get_context("spawn")) as pool:
         for result in pool.map(run, *zip(*cells, strict=True)) if cells else ():
@@ -79,7 +100,7 @@ def main(ablation: Ablation) -> None:
                 file.write(json.dumps(result) + "\n")
     at = {(r["variant"], r["data"], r["seed"]): r for r in done}
     print("| variant | windowed | stream | seconds |\n| --- | ---: | ---: | ---: |")
-    for variant in VARIANTS:
+    for variant in ablation.variants:
         cells_of = []
         for part in ("windowed", "stream"):
             ratios = [

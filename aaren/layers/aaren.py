@@ -139,9 +139,9 @@ class FoldedAaren(_PrefixSoftmax):
         return self.score_weight, self.score_bias
 
 
-def rates_over(count: int) -> Float[Tensor, "H"]:
-    """Rates whose softplus are decays with half-lives spread evenly over the logarithm of `HALF_LIVES`."""
-    shortest, longest = HALF_LIVES
+def rates_over(count: int, half_lives: tuple[float, float] = HALF_LIVES) -> Float[Tensor, "H"]:
+    """Rates whose softplus are decays with half-lives spread evenly over the logarithm of what lies between two."""
+    shortest, longest = half_lives
     middle = (torch.arange(count) + 0.5) / count  # a single one: the geometric mean
     decays = math.log(2) / (shortest * (longest / shortest) ** middle)
     return torch.log(torch.expm1(decays))
