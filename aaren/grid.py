@@ -43,7 +43,7 @@ class Grid:
         self.comparison = comparison
         self.records = records
         self.rows = _sorted(tuple(record[name] for name in comparison.rows) for record in records)
-        self.columns = [str(column) for (column,) in _sorted((record[comparison.column],) for record in records)]
+        self.columns = _columns(comparison, records)
         self._runs: dict[tuple[Row, str], list[Record]] = {}
         for record in records:
             place = tuple(record[name] for name in comparison.rows), str(record[comparison.column])
@@ -92,6 +92,13 @@ class Grid:
             ratios = table / table[:, [self.columns.index(reference)]]
             found[f"ratio to {reference}"] = np.exp(np.log(ratios).mean(axis=0))
         return {name: dict(zip(self.columns, values.tolist(), strict=True)) for name, values in found.items()}
+
+
+def _columns(comparison: Comparison, records: Sequence[Record]) -> list[str]:
+    """Those with seeds first: baselines stand together."""
+    seeded = {record[comparison.column] for record in records if record.get(comparison.repeat) is not None}
+    names = _sorted((record[comparison.column] not in seeded, record[comparison.column]) for record in records)
+    return [str(name) for _, name in names]
 
 
 def mean(runs: Runs) -> float:

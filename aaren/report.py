@@ -21,6 +21,7 @@ ENDLESS_NOTE = (
     "Squared errors of the forecasts from the second half of all rows so far (at the first place: of those after a "
     "whole window), mean of the ratios of all runs."
 )
+UNTESTED = " ‡"
 STREAM = "stream"
 """`task` of long streams, whatever their model does: `readings` of `measure_stream` for each `data` and `layer`."""
 
@@ -141,7 +142,7 @@ def metric_section(grid: Grid, metric: Metric) -> Section:
             text = spread(values, metric.digits) if values else "–"
             tested |= bool(values and verdict.best) and column not in verdict.best | verdict.untested
             text += f" (n = {len(values)})" if 1 < len(values) < numbers[-1] else ""
-            mark = " †" if column in verdict.alike else " ‡" if column in verdict.untested else ""
+            mark = " †" if column in verdict.alike else UNTESTED if column in verdict.untested else ""
             entries.append(f"**{text}**" if column in verdict.best else text + mark)
         rows.append([*map(str, row), *entries])
     complete = len(grid.complete_rows(metric))
@@ -158,8 +159,11 @@ def metric_section(grid: Grid, metric: Metric) -> Section:
     note += f"({seeds} a cell). **Best** of a row"
     if tested:
         note += "; † not told from it by a paired t-test over equal seeds (p ≥ 0.05, not corrected for many tests)"
-    if untested:
-        note += "; ‡ too few runs for a test"
+    if tested and untested:
+        note += f";{UNTESTED} too few runs for a test"
+    elif untested:  # a mark on everything would say nothing
+        rows = [[entry.removesuffix(UNTESTED) for entry in row] for row in rows]
+        note += "; too few runs for a test"
     note += "."
     return Section(f"{_name(grid)}: {metric.title}", rows, note)
 
