@@ -42,7 +42,7 @@ def endless_figure(told: Curves, path: Path, title: str) -> None:
     """
     across = min(4, len(told))
     figure = new_figure(3.2 * max(across, 2), 2.8 * ceil(len(told) / across) + 0.8)
-    panels = figure.subplots(ceil(len(told) / across), across, squeeze=False).flat
+    panels = figure.subplots(ceil(len(told) / across), across, squeeze=False, sharey=True).flat
     columns = sorted({column for lines in told.values() for column in lines})
     for panel, (data, lines) in zip(panels, sorted(told.items()), strict=False):
         panel.axhspan(0.98, 1.02, color="0.9")
@@ -51,13 +51,12 @@ def endless_figure(told: Curves, path: Path, title: str) -> None:
                 places = sorted(lines[column])
                 ratios = [mean(lines[column][place]) for place in places]
                 panel.plot(places, ratios, "os^dvPX*"[number % 8] + "-", label=column, markersize=4, color=f"C{number}")
-        panel.set(xscale="log", title=data)
+        panel.set(xscale="log", title=data, xlabel="rows streamed, never reset")
         panel.grid(alpha=0.3)
     for panel in list(panels)[len(told) :]:
         panel.set_axis_off()
     lines = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", fontsize=8, ncols=len(columns))
-    figure.supxlabel("rows streamed, never reset", fontsize=9)
     figure.supylabel("squared error / that of windows", fontsize=9)
     figure.suptitle(title, fontsize=10, wrap=True)
     write_png(figure, path)

@@ -26,15 +26,25 @@ def comparison_figure(grid: Grid, metric: Metric, path: Path, title: str) -> Non
                 places.append(place + 0.7 * ((number + 0.5) / len(grid.columns) - 0.5))
                 means.append(mean(runs))
                 spreads.append(stdev(runs.values()) if len(runs) > 1 else 0.0)
-        axes.errorbar(means, places, xerr=spreads, fmt="os^dvPX*"[number % 8], label=column, markersize=4, capsize=2)
+        axes.errorbar(
+            means,
+            places,
+            xerr=spreads,
+            fmt="os^dvPX*"[number % 8],
+            color=f"C{number}" if number < 10 else "black",  # there are ten colours
+            label=column,
+            markersize=4,
+            capsize=2,
+        )
         values += means
     if values and min(values) > 0 and max(values) > 5 * min(values):
         axes.set_xscale("log")
     axes.set_yticks(range(len(grid.rows)), [", ".join(map(str, row)) for row in grid.rows])
     axes.set_ylim(len(grid.rows) - 0.5, -0.5)
-    axes.set(xlabel=metric.title, title=title)
+    axes.set_xlabel(metric.title)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
+    figure.suptitle(title, fontsize=10, wrap=True)
     write_png(figure, path)
 
 
