@@ -39,8 +39,9 @@ class SequenceForecaster(nn.Module):
     Args:
         channels, covariates, horizon, future: numbers as above.
         quantiles: how many quantiles are forecast beside the mean.
-        statistics: "running" (causal, part of the state; half-life `window` rows) or "window" (of the whole call: then
-            this is no causal function and belongs into `Windowed`).
+        statistics: "running" (causal, part of the state; half-life `window / 2` rows, so that a stream's differ little
+            from a window's) or "window" (of the whole call: then this is no causal function and belongs into
+            `Windowed`).
         window: rows that the linear map reads.
         patch: rows that a token reads, at most `window`.
         d_model, nhead, dim_feedforward, num_layers, layer, dropout: see `Encoder`.
@@ -69,7 +70,7 @@ class SequenceForecaster(nn.Module):
         width = encoder.setdefault("d_model", 64)
         options = {"nhead": 4, "dim_feedforward": 2 * width, "num_layers": 2, "dropout": 0.1} | encoder
         self.statistics: Statistics = (
-            RunningStatistics(channels, float(window)) if statistics == "running" else WindowStatistics()
+            RunningStatistics(channels, window / 2) if statistics == "running" else WindowStatistics()
         )
         self.embed = nn.Linear(channels * (self.patch + 1) + covariates, width)
         self.dropout = nn.Dropout(options["dropout"])
