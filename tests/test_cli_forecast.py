@@ -197,6 +197,9 @@ def test_errors_in_one_line(file, tmp_path, capsys):
     assert "column 'station' must hold numbers, got 'north' in row 0" in fails(capsys, *command(words, out))
     assert "did you mean ETTh2, ETTh1" in fails(capsys, "forecast", "--data", "ETTh", "--out", out)
     assert "existing file" in fails(capsys, "forecast", "--data", tmp_path / "none.csv", "--out", out)
+    blind = write(frame.assign(OT=frame["OT"].where(frame.index < 315)), tmp_path / "blind.csv")
+    error = fails(capsys, *command(blind, out, "--target", "OT", "--layer", "linear"))
+    assert "data must have values in its test part" in error
     assert not out.exists()
 
 
@@ -204,6 +207,25 @@ def test_results_of_other_settings_are_not_overwritten(trained, file, capsys):
     out, _ = trained
     error = fails(capsys, *command(file, out, "--target", "OT"))
     assert "got results with {'target': None, 'quantiles': [0.1, 0.9]} in" in error
+
+
+@pytest.mark.parametrize("text", ["{not JSON", "[1]"])
+def test_a_result_that_is_none_is_not_overwritten(tmp_path, file, capsys, text):
+    (tmp_path / "result.json").write_text(text)
+    assert "must be a result of this command, got something else" in fails(capsys, *command(file, tmp_path))
+    assert (tmp_path / "result.json").read_text() == text
+
+
+def test_a_long_gap_is_told_once_in_one_line(tmp_path, capsys):
+    frame = table()
+    frame.loc[50:120, "OT"] = float("nan")
+    gap = write(frame, tmp_path / "gap.csv")
+    main([str(argument) for argument in command(gap, tmp_path / "out", "--layer", "linear", "--target", "OT")])
+    warned = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert warned == [
+        "aaren: warning: channel 'OT' is missing for 71 rows from row 50 on, longer than the 24 rows that forecasts "
+        "look back; there they are guesses"
+    ]
 
 
 def compare(file, out, *more):
@@ -239,3 +261,6 @@ def test_errors_of_compare(file, tmp_path, capsys):
     assert "horizons must be at least 1, got 0" in fails(capsys, *compare(file, tmp_path, "--horizons", "0"))
     assert "seeds must be at least 1, got 0" in fails(capsys, *compare(file, tmp_path, "--seeds", "0"))
     assert "a set for classification" in fails(capsys, *compare("JapaneseVowels", tmp_path))
+    error = fails(capsys, *compare(file, tmp_path, "--horizons", "81", "--time", "when"))
+    assert "horizons must be at most the 80 rows of the test part" in error
+    assert "columns must contain 'TO'" in fails(capsys, *compare(file, tmp_path, "--time", "when", "--target", "TO"))

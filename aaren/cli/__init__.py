@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import tyro
@@ -45,8 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("once", UserWarning)
-            warnings.showwarning = _warn
+            warnings.showwarning = _warner()
             command.run()
     except KeyboardInterrupt:
         hint = "" if isinstance(command, Stream) else "; run the same command again to go on from the last validation"
@@ -59,7 +59,14 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(2) from None
 
 
-def _warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """A warning to users in one line; those to developers say nothing to who types a command."""
-    if issubclass(category, UserWarning):
-        print(f"aaren: warning: {' '.join(str(message).split())}", file=sys.stderr)
+def _warner() -> Callable[..., None]:
+    """Tells each warning to users once, in one line; those to developers say nothing to who types a command."""
+    told: set[str] = set()
+
+    def warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        text = " ".join(str(message).split())
+        if issubclass(category, UserWarning) and text not in told:
+            told.add(text)
+            print(f"aaren: warning: {text}", file=sys.stderr)
+
+    return warn

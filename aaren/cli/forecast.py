@@ -109,16 +109,16 @@ class Forecast:
         parts = load_parts(self.data, self._roles(), self.validation, self.test)
         if self.horizon > parts.test:
             raise ValueError(f"horizon must be at most the rows of the test part, {parts.test}, got {self.horizon}")
-        check_writable(self.out)
         check_results(self.out, self.settings())
         common = {"context": self.context, "roles": parts.roles, "validation": parts.validation}
         table, start = parts.test_after(self.context)
         simple = [BASELINES[name](horizon=self.horizon, **common).fit(parts.before_test) for name in SIMPLE]
         errors = dict(zip(SIMPLE, (one.backtest(table, start=start) for one in simple), strict=True))
+        if not np.isfinite(errors["last"].mse):
+            raise ValueError("data must have values in its test part, got none that could be forecast; change test")
+        check_writable(self.out)
         fit = self._fit_baseline if self.layer in BASELINES else self._fit_network
         model, shown, measured = fit(parts, common, progress)
-        if not np.isfinite(shown.mse):
-            raise ValueError("data must have values in its test part, got none that could be forecast; change test")
         result = {
             **self.settings(),
             **measured,
