@@ -46,6 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
             warnings.showwarning = _warner()
             command.run()
     except KeyboardInterrupt:
