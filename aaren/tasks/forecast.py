@@ -287,7 +287,7 @@ class Forecaster(BaseEstimator):
     def _recipe(self) -> Recipe:
         return RECIPES[self.normalise] if self.recipe is None else self.recipe
 
-    def _forecast(self, X: Any, static: Any, future: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _forecast(self, X: Any, static: Any, future: Any) -> tuple[np.ndarray, Any]:
         """(horizon, channels, 1 + quantiles) after the last row of X, and the times."""
         series = self._read(X)
         coming = coming_rows(future, self.horizon, self.roles.known)

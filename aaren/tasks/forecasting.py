@@ -138,7 +138,7 @@ def backtest_origins(rows: int, start: int | None, stride: int, horizon: int, co
     return np.arange(start - 1, last + 1, stride)
 
 
-def as_given(X: Any, values: np.ndarray, times: np.ndarray, names: list[str]) -> Any:
+def as_given(X: Any, values: np.ndarray, times: Any, names: list[str]) -> Any:
     """A forecast (horizon, names): a DataFrame with its times if X is one, otherwise an array."""
     if not hasattr(X, "columns"):
         return values

@@ -68,6 +68,7 @@ def test_bad_series_are_told(X, message):
         read_training(X, Roles(), 0.2, 3, 8)
 
 
+@pytest.mark.unchecked
 def test_a_stride_is_a_whole_number():
     with pytest.raises(ValueError, match=r"stride must be a whole number of at least 1, got 1\.5"):
         backtest_origins(100, None, 1.5, 3, 8)  # pyright: ignore[reportArgumentType]
