@@ -231,7 +231,7 @@ class Forecaster(BaseEstimator):
         arguments |= {"recipe": self.recipe and asdict(self.recipe), "roles": asdict(self.roles), "checkpoint": None}
         config = {
             "arguments": arguments,
-            "kind": asdict(self.kind_),
+            "series": asdict(self.kind_),
             "layout": asdict(self.layout_),
             "validation_loss": self.validation_loss_,
         }
@@ -250,7 +250,7 @@ class Forecaster(BaseEstimator):
         arguments["recipe"] = arguments["recipe"] and Recipe(**arguments["recipe"])
         arguments["roles"] = Roles(**{name: _tuples(value) for name, value in arguments["roles"].items()})
         self = cls(**arguments)
-        self.kind_ = Kind(**{name: _tuples(value) for name, value in config["kind"].items()})
+        self.kind_ = Kind(**{name: _tuples(value) for name, value in config["series"].items()})
         layout = {name: _tuples(value) for name, value in config["layout"].items()}
         self.layout_ = Layout(**layout)
         self.validation_loss_ = config["validation_loss"]

@@ -14,7 +14,7 @@ from aaren.tensor_files import read_tensors, to_bytes
 
 def save_model(folder: str | Path, kind: str, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
     """Writes `model.safetensors` and `config.json`; neither unless both could be written. Raises OSError."""
-    text = json.dumps({"kind": kind, **config}, indent=2, default=plain)
+    text = json.dumps({**config, "kind": kind}, indent=2, default=plain)
     contents = {"model.safetensors": to_bytes(kind, weights, {"config": text}), "config.json": text.encode()}
     write_folder(folder, contents)
 
