@@ -532,10 +532,10 @@ def test_a_wrong_row_of_a_table_changes_nothing(fitted_to_frame):
         (lambda m, X: m.backtest(X[:10]), "X must have at least one row before the first forecast and 6"),
         (lambda m, X: m.backtest(X, start=0), "got 600 rows and start 0"),
         (lambda m, X: m.backtest(X, start=595), "got 600 rows and start 595"),
-        (lambda m, X: m.backtest(X, stride=0), "stride must be at least 1, got 0"),
+        (lambda m, X: m.backtest(X, stride=0), "stride must be a whole number of at least 1, got 0"),
         (
             lambda m, X: m.predict(pandas.DataFrame(X, index=pandas.date_range("2024", periods=600))),
-            "X must have dates exactly if the training series had",
+            "X must have no dates, as in fit, got some",
         ),
     ],
 )
