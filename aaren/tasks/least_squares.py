@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aaren.models.statistics import FLOOR
 from aaren.tasks.baseline import Baseline, pieces
 
-FLOOR = 1e-5  # least variance of a window, as in aaren.models.statistics
 STRENGTHS = 10.0 ** np.arange(-6, 3)
 """Strengths of ridge that the validation part chooses from, in units of the mean square of a row in the windows."""
 
