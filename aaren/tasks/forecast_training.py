@@ -22,7 +22,7 @@ RECIPES = {
 """How a forecaster is trained if nothing else is said."""
 
 START = 1 << 14
-"""Forecasts of the training part that the linear map is started with."""
+"""Forecasts of the training part that the linear map is started with, at most those of twice the updates."""
 
 
 def network_of(model: Any) -> SequenceForecaster:
@@ -104,6 +104,7 @@ def train_forecaster(
         parts = [(loss(model, part.to(device)).item(), part.observed.sum().item()) for part in held_batches]
         return sum(value * count for value, count in parts) / sum(count for _, count in parts)
 
-    count = max(START // (recipe.batch_size * origins), 1)
+    # A short training, as of a test, need not wait for a long start.
+    count = max(min(START // (recipe.batch_size * origins), 2 * recipe.updates), 1)
     start_linear(network, (batch(number, 1) for number in range(count)), held_batches)
     return fit(model, batch, loss, validate, recipe, seed=seed, checkpoint=checkpoint, run=run, progress=progress)
