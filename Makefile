@@ -12,7 +12,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet "$$(grep '^torch==' requirements.lock)"  # first, so that nothing else chooses a torch
 	$(BIN)/pip install --quiet -r requirements.lock
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e runtime -e .
 	touch $@
 
 demo: $(VENV)/.ready
@@ -28,7 +28,7 @@ lint: $(VENV)/.ready
 
 # The first call checks the shape annotations of the whole package as it runs; the second holds what these checks would
 # get in the way of (compile, export, the library's own error messages).
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --cov=aaren
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --cov=aaren --cov=aaren_runtime
 test: lint
 	$(PYTEST) -m "not unchecked" --jaxtyping-packages=aaren,beartype.beartype --cov-report=
 	JAXTYPING_DISABLE=1 $(PYTEST) -m unchecked --cov-append --cov-report=term

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from aaren_runtime import KeyedSession as KeyedSession
+    from aaren_runtime import Session as Session
+
     from aaren.layers.aaren import Aaren as Aaren
     from aaren.layers.attention import Attention as Attention
     from aaren.layers.block import Block as Block
@@ -34,10 +37,12 @@ _HOME = {
     "Encoder": "aaren.models.encoder",
     "Forecaster": "aaren.tasks.forecast",
     "GRU": "aaren.layers.recurrent",
+    "KeyedSession": "aaren_runtime",
     "KeyedStream": "aaren.stream",
     "LAYERS": "aaren.layers.table",
     "LSTM": "aaren.layers.recurrent",
     "ScanState": "aaren.ops.scan_state",
+    "Session": "aaren_runtime",
     "Stream": "aaren.stream",
     "attend": "aaren.ops.attend",
     "attention_scan": "aaren.ops.scan",
@@ -53,11 +58,12 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(importlib.import_module(_HOME[name]), name)
     except ModuleNotFoundError as error:
-        if not _HOME[name].startswith("aaren.tasks"):
+        extra = {"aaren_runtime": "export", "aaren.tasks": "tasks"}.get(".".join(_HOME[name].split(".")[:2]))
+        if extra is None:
             raise
         from aaren.extras import missing
 
-        raise missing(error, "tasks") from None
+        raise missing(error, extra) from None
 
 
 def __dir__() -> list[str]:

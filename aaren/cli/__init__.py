@@ -12,6 +12,7 @@ from aaren.cli.classify import Classify
 from aaren.cli.compare_classify import CompareClassify
 from aaren.cli.compare_forecast import CompareForecast
 from aaren.cli.data import Data
+from aaren.cli.export import Export
 from aaren.cli.forecast import Forecast
 from aaren.cli.report import Report
 from aaren.cli.stream import Stream
@@ -29,6 +30,7 @@ Command = (
     Annotated[Classify, tyro.conf.subcommand("classify")]
     | Annotated[Forecast, tyro.conf.subcommand("forecast")]
     | Annotated[Compare, tyro.conf.subcommand("compare", description=COMPARE)]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Stream, tyro.conf.subcommand("stream")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Data, tyro.conf.subcommand("data")]

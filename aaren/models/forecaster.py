@@ -178,7 +178,7 @@ class SequenceForecaster(nn.Module):
         y = y + self.linear(read.normal).transpose(-1, -2)[..., None]
         y = y * read.scale[..., None, :, None] + read.level[..., None, :, None]
         if self.quantiles:  # quantiles that cross are put in order (Chernozhukov et al. 2010)
-            y = torch.cat([y[..., :1], y[..., 1:].sort(dim=-1).values], dim=-1)
+            y = torch.cat([y[..., :1], _sorted(y[..., 1:])], dim=-1)
         return y.flatten(-3)
 
 
@@ -189,3 +189,14 @@ FUTURE_RANK = 16
 def _rows(tensor: Tensor, at: Int[Tensor, "B P"]) -> Tensor:
     """The rows of (batch, time, ...) at the given times of each."""
     return tensor[torch.arange(at.shape[0], device=at.device)[:, None], at]
+
+
+def _sorted(x: Float[Tensor, "... Q"]) -> Float[Tensor, "... Q"]:
+    """Upwards; in exported graphs by comparisons, as not every runtime can sort."""
+    if not torch.compiler.is_exporting():
+        return x.sort(dim=-1).values
+    parts = list(x.unbind(dim=-1))
+    for end in range(len(parts) - 1, 0, -1):
+        for i in range(end):
+            parts[i], parts[i + 1] = torch.minimum(parts[i], parts[i + 1]), torch.maximum(parts[i], parts[i + 1])
+    return torch.stack(parts, dim=-1)

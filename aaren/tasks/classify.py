@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from aaren.data.labelled import LabelledBatch, check_cases, check_labels, collate, hold_out
+from aaren.export.one_token import Deployment
 from aaren.layers.table import find_layer
 from aaren.models.classifier import SequenceClassifier
 from aaren.stream import KeyedStream, Stream
+from aaren.tasks.classify_deploy import deploy_classifier
 from aaren.tasks.saving import load_model, plain, save_model
 from aaren.train import Recipe, fit
 
@@ -163,6 +165,15 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """Many live streams, by key."""
         self._check_fitted()
         return KeyedStream(self.model_, dtype=dtype, readout=_softmax)
+
+    def deployment(self, dtype: torch.dtype = torch.float64) -> Deployment:
+        """The one-token call as `aaren.export` takes it; `dtype` is the precision of accumulating sums.
+
+        Raises:
+            ValueError: the state of the layer grows.
+        """
+        self._check_fitted()
+        return deploy_classifier(self.model_, self.classes_, dtype)
 
     def save(self, folder: str | Path) -> None:
         """Writes `model.safetensors` and `config.json`; neither unless both could be written. Raises OSError."""

@@ -13,10 +13,12 @@ from sklearn.base import BaseEstimator
 
 from aaren.data.rows import Layout, Rows, layout_of, static_numbers
 from aaren.data.series import Kind, Roles, Series, coming_rows
+from aaren.export.one_token import Deployment
 from aaren.layers.table import find_layer
 from aaren.models.forecaster import SequenceForecaster
 from aaren.models.windowed import Windowed
 from aaren.tasks.backtest import Backtest
+from aaren.tasks.forecast_deploy import deploy_forecaster
 from aaren.tasks.forecast_plot import plot_forecast
 from aaren.tasks.forecast_reading import errors, forecasts
 from aaren.tasks.forecast_stream import ForecastStream
@@ -223,6 +225,15 @@ class Forecaster(BaseEstimator):
         own = static_numbers(static, 1, self.layout_)[0]
         unflatten = network_of(self.model_).unflatten
         return ForecastStream(self.model_, unflatten, self.layout_, self.kind_, self.roles, static=own, dtype=dtype)
+
+    def deployment(self, dtype: torch.dtype = torch.float64) -> Deployment:
+        """The one-token call as `aaren.export` takes it; `dtype` is the precision of accumulating sums and of the data.
+
+        Raises:
+            ValueError: the state of the layer grows.
+        """
+        self._check_fitted()
+        return deploy_forecaster(self.model_, self.layout_, self.kind_, self.roles, self.quantiles, dtype)
 
     def save(self, folder: str | Path) -> None:
         """Writes `model.safetensors` and `config.json`; neither unless both could be written. Raises OSError."""

@@ -1,0 +1,183 @@
+"""An exported model: the file, what it says of itself, and one call of it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+FORMAT = 1
+"""Version of the metadata that this package reads."""
+
+KEY = "aaren"
+"""Of the metadata in the file."""
+
+TIME, CLOCK = "time", "state.time"
+"""Input and leaf of models whose rows come with their time."""
+
+State = dict[str, np.ndarray]
+"""Leaves (batch, ...) by name."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    """of one row"""
+    dtype: np.dtype
+    about: str
+    """meaning and unit"""
+    missing: bool = False
+    """whether NaN stands for a missing number"""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A part of the state."""
+
+    name: str
+    next: str
+    """the output that is its new content"""
+    shape: tuple[int, ...]
+    """of one row"""
+    dtype: np.dtype
+    initial: float
+    """what it is full of before the first token"""
+
+
+class Model:
+    """An exported model that keeps no state: `outputs, state = model(inputs, state)`.
+
+    Args:
+        path: the file.
+        threads: that one call may use; small models are fastest with one.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no ONNX file, a truncated one, one of something else than aaren, or of another version.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 1):
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"model must be a file that aaren exported, got {str(path)!r}, which is none")
+        content = path.read_bytes()
+        self.fingerprint = hashlib.sha256(content).hexdigest()
+        """of the file: a state belongs to the model that made it"""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what is wrong is said by the exception
+        try:  # from memory, so that the file cannot name others to be read
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has a class for each kind of failure, none of them public
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{str(path)!r} must be a whole ONNX file, got one that cannot be read ({reason})"
+            ) from None
+        text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        if text is None:
+            raise ValueError(f"{str(path)!r} must be a model that aaren exported, got an ONNX file of something else")
+        try:
+            self._read(json.loads(text))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"{str(path)!r} must be a model that aaren exported, got one that is damaged: {error}"
+            ) from None
+
+    def _read(self, said: Mapping[str, Any]) -> None:
+        if said["format"] != FORMAT:
+            raise ValueError(
+                f"format must be {FORMAT}, got {said['format']!r}; export it again, or take a newer aaren_runtime"
+            )
+        self.task: str = said["task"]
+        self.about: dict[str, Any] = said["about"]
+        """such as the names of classes or channels"""
+        self.versions: dict[str, str] = said["versions"]
+        """of what made the file"""
+        self.inputs, self.outputs = (
+            tuple(
+                Port(p["name"], tuple(p["shape"]), np.dtype(p["dtype"]), p["about"], p["missing"]) for p in said[which]
+            )
+            for which in ("inputs", "outputs")
+        )
+        self.leaves = tuple(
+            Leaf(x["name"], x["next"], tuple(x["shape"]), np.dtype(x["dtype"]), float(x["initial"]))
+            for x in said["state"]
+        )
+        wanted = {one.name for one in (*self.inputs, *self.leaves)}
+        given = {one.name for one in self._session.get_inputs()}
+        results = {one.name for one in self._session.get_outputs()}
+        if wanted != given or not {*(p.name for p in self.outputs), *(x.next for x in self.leaves)} <= results:
+            raise ValueError("what it says of its inputs and outputs is not what it has")
+        self._wanted = [*(port.name for port in self.outputs), *(leaf.next for leaf in self.leaves)]
+
+    def initial_state(self, batch_size: int) -> State:
+        """The state of rows that have seen nothing."""
+        return {x.name: np.full((batch_size, *x.shape), x.initial).astype(x.dtype) for x in self.leaves}
+
+    def __call__(self, inputs: Mapping[str, np.ndarray], state: State) -> tuple[dict[str, np.ndarray], State]:
+        """One token of every row; neither argument is changed.
+
+        Raises:
+            ValueError: a time that is not later than the one before, or with `freq` not one step later.
+        """
+        if TIME in inputs and CLOCK in state:
+            self._check_time(inputs[TIME] - state[CLOCK])
+        results: Any = self._session.run(self._wanted, {**inputs, **state})
+        count = len(self.outputs)
+        outputs = {port.name: array for port, array in zip(self.outputs, results[:count], strict=True)}
+        return outputs, {leaf.name: array for leaf, array in zip(self.leaves, results[count:], strict=True)}
+
+    def _check_time(self, passed: np.ndarray) -> None:
+        """Of rows with NaN, at their first token, nothing is asked."""
+        if (passed <= 0).any():
+            raise ValueError("time must be later than that of the row before, got one that is not")
+        step = self.about.get("step", 1.0)
+        if self.about.get("freq") and (np.abs(passed - step) > 1e-3 * step).any():
+            raise ValueError(f"time must be one step of {step:g} s later, got another; push rows left out as NaN")
+
+    def accept(self, given: Mapping[str, Any], rows: int) -> dict[str, np.ndarray]:
+        """Arguments as arrays (rows, ...), checked.
+
+        Raises:
+            ValueError: an input that is missing, unknown, of another shape, or not finite.
+        """
+        names = [port.name for port in self.inputs]
+        if strange := [name for name in given if name not in names]:
+            raise ValueError(f"inputs must be {', '.join(names)}, got {strange[0]!r}")
+        if self.about.get("dated") and TIME in given:
+            given = {**given, TIME: _seconds(given[TIME])}
+        return {port.name: _accepted(port, given.get(port.name), rows) for port in self.inputs}
+
+
+def _seconds(times: Any) -> Any:
+    """Dates, if they are some (datetime64, datetime or ISO text, without a zone), in seconds since 1970."""
+    times = np.asarray(times)
+    if times.dtype.kind not in "MUO":
+        return times
+    try:
+        return times.astype("datetime64[us]").astype(np.float64) / 1e6
+    except (TypeError, ValueError):
+        raise ValueError(f"{TIME} must be dates or seconds since 1970, got {times.tolist()!r}") from None
+
+
+def _accepted(port: Port, value: Any, rows: int) -> np.ndarray:
+    if value is None:
+        raise ValueError(f"{port.name} must be given ({port.about}), got none")
+    try:
+        array = np.asarray(value, dtype=port.dtype)
+    except (TypeError, ValueError):
+        raise ValueError(f"{port.name} must be numbers, got {value!r}") from None
+    shape = (rows, *port.shape)
+    if array.shape != shape:
+        raise ValueError(f"{port.name} must have shape {shape}, got {array.shape}")
+    if not (np.isfinite(array) | (np.isnan(array) & port.missing)).all():
+        raise ValueError(f"{port.name} must be finite{' or NaN' if port.missing else ''}, got {array.tolist()}")
+    return np.ascontiguousarray(array)

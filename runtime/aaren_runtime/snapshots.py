@@ -1,0 +1,56 @@
+"""Files of arrays: NumPy's .npz without pickle, with a kind, written whole or not at all."""
+
+import io
+import json
+import os
+import uuid
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ABOUT = "about"
+
+
+def write_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+    """Writes the file. Raises OSError (full or read-only folder), leaving any older one as it was."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    parts: dict[str, Any] = {**arrays, ABOUT: np.array(json.dumps({"kind": kind, **metadata}))}
+    np.savez(content, **parts)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and metadata of a file that `write_arrays` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no such file, of another kind, truncated or altered; nothing in it is executed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{kind} must be a file, got {str(path)!r}, which is none")
+    try:
+        with zipfile.ZipFile(path) as archive:  # reads every part and its checksum; .npy is never pickle here
+            if archive.testzip() is not None:
+                raise ValueError("a part is damaged")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        metadata = json.loads(str(arrays.pop(ABOUT)))
+        if metadata.get("kind") != kind:
+            raise ValueError(f"its kind is {metadata.get('kind')!r}")
+    except (ValueError, KeyError, EOFError, AttributeError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{str(path)!r} must be a snapshot of kind {kind!r}, got another file ({error})") from None
+    return arrays, metadata

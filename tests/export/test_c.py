@@ -1,0 +1,159 @@
+"""Models in C: the same outputs, from a program that compiles without a warning."""
+
+import shutil
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from aaren import Encoder
+from aaren.export.c_library import CLibrary
+from aaren.export.c_program import Program, literal
+from aaren.export.c_source import _Memory, c_source
+from aaren.export.check import check_same, largest_difference
+from aaren.export.int8 import round_weights
+from aaren.export.one_token import Deployment, Port, deploy_layer
+
+pytestmark = [
+    pytest.mark.unchecked,
+    pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler"),
+]
+
+
+def compiled(deployment, name="model"):
+    return CLibrary(c_source(deployment, name), name, deployment)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_layer_is_the_same_in_c(encoder, dtype):
+    deployment = deploy_layer(encoder, dtype)
+    assert largest_difference(deployment, compiled(deployment).push, steps=200) < 2e-6
+
+
+def test_in_double_precision_it_is_the_same_to_rounding(encoder):
+    deployment = deploy_layer(encoder.double())
+    draw = deployment.draw
+
+    def doubles(*arguments):
+        return [array.astype(np.float64) for array in draw(*arguments)]
+
+    deployment = replace(deployment, draw=doubles)
+    assert largest_difference(deployment, compiled(deployment).push, steps=200) < 1e-12
+
+
+def test_tasks_are_the_same_in_c(classifier, forecaster):
+    for deployment in (classifier.deployment(), forecaster.deployment(), forecaster.deployment(torch.float32)):
+        check_same(deployment, compiled(deployment).push)
+
+
+def test_rounded_matrices_take_a_byte_a_weight():
+    deployment = deploy_layer(Encoder(1, 64, 4, 64).eval())
+    small = round_weights(deployment)
+    source = c_source(small)
+    assert source.flash_bytes < 0.3 * c_source(deployment).flash_bytes
+    assert largest_difference(small, compiled(small).push, steps=100) < 2e-6
+
+
+def test_reset_and_another_stream_of_the_same_program():
+    deployment = deploy_layer(Encoder(1, 16, 2, 16, layer="aaren_decay").eval())
+    library, random = compiled(deployment), np.random.default_rng(0)
+    tokens = [deployment.draw(random, 1, i) for i in range(10)]
+    once = [library.push(token)[0] for token in tokens]
+    library.reset()
+    again = [library.push(token)[0] for token in tokens]
+    np.testing.assert_array_equal(once, again)
+    assert not np.array_equal(library.push(tokens[0])[0], once[0])  # the past counts
+
+
+def test_the_program_needs_no_heap_and_no_libraries():
+    text = c_source(deploy_layer(Encoder(1, 16, 2, 16).eval()), "vowels").text
+    included = [line for line in text.splitlines() if line.startswith("#include")]
+    assert included == ["#include <math.h>", "#include <stdint.h>"]
+    assert "alloc" not in text
+    assert "void vowels_push(vowels_state *s, const float x[16], float y[16]);" in text
+
+
+class _Sums(torch.nn.Module):
+    """Operators that the layers of today do not have."""
+
+    def initial_state(self, batch_size):
+        return (torch.zeros(batch_size, 3), torch.zeros(batch_size, 3))
+
+    def forward(self, inputs, state):
+        (x,) = inputs
+        one, other = state
+        y = torch.stack([x.sum(1), x.mean(1), x.amax(1), x[:, 0] ** 3], dim=1)
+        matrix = x[:, :, None] * x[:, None, :]
+        y = torch.cat([y, torch.bmm(matrix, one[:, :, None])[..., 0], (x % 0.7), x.cumsum(1)], dim=1)
+        return (y,), (other, x.clone())  # leaves change places
+
+
+def _sums(module):
+    ports = (Port("x", (3,), torch.float32, ""),), (Port("y", (13,), torch.float32, ""),)
+    return Deployment(module, *ports, lambda r, n, _: [r.normal(size=(n, 3)).astype(np.float32)], "test")
+
+
+def test_reductions_products_and_leaves_that_change_places():
+    deployment = _sums(_Sums())
+    assert largest_difference(deployment, compiled(deployment).push, steps=50) < 1e-6
+
+
+class _Unknown(_Sums):
+    def forward(self, inputs, state):
+        return (torch.digamma(inputs[0]),), state
+
+
+def test_an_operator_without_a_form_in_c_is_named():
+    with pytest.raises(ValueError, match=r"operators that have a form in C, got aten\.digamma"):
+        c_source(_sums(_Unknown()))
+
+
+def test_names_that_are_none_in_c_are_refused():
+    with pytest.raises(ValueError, match="name must be letters, digits and underscores, got '2-x'"):
+        c_source(deploy_layer(Encoder(1, 16, 2, 16).eval()), "2-x")
+
+
+def test_a_compiler_that_is_not_there_is_named():
+    deployment = deploy_layer(Encoder(1, 16, 2, 16).eval())
+    with pytest.raises(FileNotFoundError, match="a C compiler must be installed to check the program, got no 'icc99'"):
+        CLibrary(c_source(deployment), "model", deployment, compiler="icc99")
+
+
+def test_a_program_that_differs_is_refused():
+    deployment = deploy_layer(Encoder(1, 16, 2, 16).eval())
+    library = compiled(deployment)
+    with pytest.raises(ValueError, match="must equal the model to 1e-05 over 1,000 carried steps"):
+        check_same(deployment, lambda inputs: [output + 1e-3 for output in library.push(inputs)])
+    with pytest.raises(ValueError, match="got inf"):
+        check_same(deployment, lambda inputs: [output * np.nan for output in library.push(inputs)])
+
+
+def test_buffers_in_use_at_the_same_time_never_overlap():
+    program = Program()
+    views = [program.scratch((size,), torch.float32) for size in (7, 3, 9, 3, 7)]
+    for before, after in pairwise(views):
+        program.emit("", [before], [after])
+    memory = _Memory(program.statements)
+    for one, other in pairwise(views):
+        begin, end = memory.places[one.buffer], memory.places[one.buffer] + one.buffer.size
+        assert end <= memory.places[other.buffer] or memory.places[other.buffer] + other.buffer.size <= begin
+    assert memory.nbytes == 4 * (9 + 3)  # not that of all
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype", "text"),
+    [
+        (0.1, torch.float32, "0.100000001f"),
+        (-2.0, torch.float64, "(-2.0)"),
+        (float("-inf"), torch.float32, "(-INFINITY)"),
+        (float("nan"), torch.float64, "NAN"),
+        (3, torch.int64, "3"),
+        (1 << 40, torch.int64, "INT64_C(1099511627776)"),
+        (True, torch.bool, "1"),
+    ],
+)
+def test_numbers_in_c(number, dtype, text):
+    value = float(np.float32(number)) if dtype == torch.float32 else number
+    assert literal(value, dtype) == text
