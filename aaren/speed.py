@@ -44,6 +44,7 @@ TOLD = (
     "name",
     "layer",
     "ms",
+    "us",
     "ratio",
     "bytes",
     "seconds",
@@ -248,7 +249,7 @@ def memory_records(lengths: Sequence[int]) -> Iterator[dict[str, Any]]:
     """(e) Peak memory of one forward and backward pass through a block of width 64: median of three fresh processes."""
     for length in lengths:
         for name in (NO_MIXER, "aaren", "gru", "attention"):
-            peaks = [_alone(_training_peak, name, length) for _ in range(3)]
+            peaks = [alone(_training_peak, name, length) for _ in range(3)]
             yield {"part": "memory", "name": name, "time": length, "bytes": statistics.median(peaks), "peaks": peaks}
 
 
@@ -269,7 +270,7 @@ def first_call_records() -> Iterator[dict[str, Any]]:
         os.environ["NUMBA_CACHE_DIR"] = folder
         try:
             for name in ("compiled", "cached"):
-                yield {"part": "first", "name": name, "seconds": _alone(_first_call)}
+                yield {"part": "first", "name": name, "seconds": alone(_first_call)}
         finally:
             del os.environ["NUMBA_CACHE_DIR"]
             if before is not None:
@@ -283,7 +284,7 @@ def _first_call() -> float:
     return time.perf_counter() - start
 
 
-def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
+def alone(function: Callable[..., Any], *arguments: Any) -> Any:
     """What the function returns in a fresh process."""
     threads = torch.get_num_threads()
     with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:

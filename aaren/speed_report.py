@@ -52,6 +52,19 @@ def figures_to_hold(records: Sequence[Record]) -> list[list[str]]:
         (aaren,) = of(layers, d_model=64, time=8192, mode="forward+backward", name="aaren")
         gain = record["ratio"] / aaren["ratio"]  # both to no mixer, in different races
         row("SDPA attention / aaren, d_model 64, time 8,192, forward+backward", 15.0, gain, False)
+    for record in of(records, part="deploy", layer="aaren", d_model=64, name="onnx"):
+        row("one token, 4 blocks of width 64, ONNX", 100.0, record["us"], form="{:.1f} µs")
+        for other in of(records, part="deploy", layer="aaren", d_model=64):
+            if other["name"] == "executorch":
+                row("the same in ExecuTorch, against ONNX", 2.0, other["ratio"])
+            if other["name"] == "c":
+                row("the same in C, against ONNX", 1.0, other["ratio"])
+            if other["name"] == "onnx int8":
+                row("ONNX file with int8, against float32", 0.4, other["file_bytes"] / record["file_bytes"])
+    deployed = of(records, part="deploy")
+    if deployed:
+        worst = max(record["difference"] for record in deployed)
+        row("outputs after 10,000 carried steps, against PyTorch: worst", 1e-5, worst, form="{:.0e}")
     gains = [
         record["ratio"] / aaren["ratio"]
         for record in of(layers, name="gru")
@@ -109,12 +122,32 @@ def layer_rows(records: Sequence[Record]) -> list[list[str]]:
     return rows
 
 
+def deploy_rows(records: Sequence[Record]) -> list[list[str]]:
+    """A header and a row for each layer, width and format: what a token and a file cost."""
+    rows = [["layer", "d_model", "format", "µs a token", "file", "memory", "difference"]]
+    for record in of(records, part="deploy"):
+        low, high = (quartile * record["us"] / record["ms"] for quartile in record["ms_quartiles"])
+        rows.append(
+            [
+                record["layer"],
+                str(record["d_model"]),
+                record["name"],
+                f"{record['us']:.1f} ({low:.1f} – {high:.1f})",
+                size(record["file_bytes"]),
+                size(record["peak_bytes"]),
+                f"{record['difference']:.0e}",
+            ]
+        )
+    return rows
+
+
 def tables(records: Sequence[Record]) -> str:
     """All tables, for a README."""
     parts = {
         "Figures to hold": figures_to_hold(records),
         "One stream (exponents over the last nine tenths)": exponents(records),
         "Blocks: ratio to the one without a mixer": layer_rows(records),
+        "One token on a device: encoders of 4 blocks": deploy_rows(records),
     }
     first = [f"{record['name']} {record['seconds']:.1f} s" for record in of(records, part="first")]
     text = "".join(f"### {title}\n\n{markdown_table(rows)}\n" for title, rows in parts.items() if len(rows) > 1)

@@ -1,10 +1,11 @@
 """`aaren bench`: how fast is all this on this machine?"""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from aaren.files import check_writable
 
@@ -15,15 +16,15 @@ class Bench:
 
     Measures, turn by turn in one process: (scan) the scan against a memory copy; (layer) whole blocks against the block
     without a mixer; (stream) one long stream; (many) many streams at once; (memory) peak memory of training; (first)
-    the time until compiled code is there. Writes OUT/results.jsonl, OUT/table.md and pictures. Parts that are not named
-    keep the results they have in OUT.
+    the time until compiled code is there; and if named (deploy) a token in every format of `aaren export`. Writes
+    OUT/results.jsonl, OUT/table.md and pictures. Parts that are not named keep the results they have in OUT.
 
     Example: aaren bench --parts scan layer --seconds 5
     """
 
     out: Path = Path("results/bench")
     """folder for results"""
-    parts: tuple[Literal["scan", "layer", "stream", "many", "memory", "first"], ...] = (
+    parts: tuple[Literal["scan", "layer", "stream", "many", "memory", "first", "deploy"], ...] = (
         "scan",
         "layer",
         "stream",
@@ -42,6 +43,10 @@ class Bench:
     """lengths of the streams of `stream`"""
     streams: tuple[int, ...] = (1, 10, 100, 1_000, 10_000)
     """numbers of streams of `many`"""
+    deploy_widths: tuple[int, ...] = (32, 64, 128, 256, 512)
+    """d_model of the encoders of `deploy`"""
+    deploy_layers: tuple[str, ...] = ("aaren", "aaren_gated", "gru")
+    """their layers"""
     threads: int | None = None
     """threads of PyTorch and of the kernels; by default PyTorch's choice"""
 
@@ -55,7 +60,7 @@ class Bench:
         from aaren.report import rich_table
         from aaren.speed_report import exponents, figures_to_hold, pictures, tables
 
-        for name in ("widths", "lengths", "tokens", "streams", "threads", "seconds"):
+        for name in ("deploy_widths", "widths", "lengths", "tokens", "streams", "threads", "seconds"):
             given = getattr(self, name)
             if given is not None and any(number <= 0 for number in (given if isinstance(given, tuple) else (given,))):
                 raise ValueError(f"{name} must be positive, got {given}")
@@ -69,6 +74,7 @@ class Bench:
             "many": partial(speed.many_records, self.seconds, self.streams),
             "memory": partial(speed.memory_records, self.lengths),
             "first": speed.first_call_records,
+            "deploy": self._deploy_records,
         }
         say = partial(Console(stderr=True, highlight=False).print, soft_wrap=True)
         file = self.out / "results.jsonl"
@@ -86,3 +92,8 @@ class Bench:
             if len(rows) > 1:
                 Console().print(rich_table(rows, title))
         say(f"written to {self.out}: results.jsonl, table.md, {', '.join(drawn)}")
+
+    def _deploy_records(self) -> Iterator[dict[str, Any]]:
+        from aaren.speed_deploy import deploy_records  # needs the extras of `aaren export`
+
+        return deploy_records(self.seconds, self.deploy_widths, self.deploy_layers)

@@ -365,5 +365,6 @@ SPECIAL: dict[Any, Lowering] = {
     aten._softmax.default: _softmax,
     aten.sum.dim_IntList: _reduce("0", "r += {0};"),
     aten.mean.dim: _reduce("0", "r += {0};", " / {0}"),
+    aten.any.dim: _reduce("0", "r = r || {0};"),
     aten.amax.default: _reduce("-INFINITY", "r = {0} > r ? {0} : r;"),
 }

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from aaren import state as states
 from aaren.layers.fold import fold
 from aaren.layers.protocol import SequenceLayer, State
+from aaren.models.windowed import Windowed
 
 Draw = Callable[[np.random.Generator, int, int], list[np.ndarray]]
 
@@ -107,11 +108,16 @@ def deploy_layer(model: SequenceLayer, dtype: torch.dtype = torch.float64) -> De
 
 
 def check_exportable(model: SequenceLayer) -> None:
-    """Raises ValueError if the state of the model grows."""
+    """Raises ValueError if the state of the model grows, or the model reads a window of tokens anew at each."""
+    if isinstance(model, Windowed):
+        raise ValueError(
+            "model must be a recurrent network to be exported, got one that recomputes a window at every token; train "
+            "with normalise='running'"
+        )
     if not model.constant_state:
         raise ValueError(
             "model must have a state of constant size to be exported, got one that grows; use another layer than "
-            "attention, or normalise='window'"
+            "attention"
         )
 
 
@@ -154,7 +160,7 @@ def program_of(deployment: Deployment, rows: int | None) -> torch.export.Exporte
 
 def initial_value(path: str, leaf: Tensor) -> float:
     """The number that an initial leaf is full of. Raises ValueError if it holds several."""
-    numbers = {repr(number) for number in leaf.flatten().tolist()}
+    numbers = {repr(float(number)) for number in leaf.flatten().tolist()}
     if len(numbers) > 1:
         raise ValueError(f"an initial state must be one number in each leaf, got several in {path}")
     return float(numbers.pop()) if numbers else 0.0

@@ -230,7 +230,7 @@ class Forecaster(BaseEstimator):
         """The one-token call as `aaren.export` takes it; `dtype` is the precision of accumulating sums and of the data.
 
         Raises:
-            ValueError: the state of the layer grows.
+            ValueError: the state of the layer grows, or normalise="window", which recomputes a window at every row.
         """
         self._check_fitted()
         return deploy_forecaster(self.model_, self.layout_, self.kind_, self.roles, self.quantiles, dtype)

@@ -12,7 +12,6 @@ from aaren.data.series import Kind, Roles
 from aaren.export.one_token import Deployment, Port, check_exportable
 from aaren.layers.fold import fold
 from aaren.layers.protocol import State
-from aaren.tasks.forecast_training import network_of
 
 START = 1.7e9
 """When an example begins, in seconds since 1970."""
@@ -25,7 +24,7 @@ class ForecasterStep(nn.Module):
     """What `aaren.data.rows.Rows` and `ForecastStream.push` do around the network, as operations on tensors.
 
     Args:
-        model: the network, be it in a window or not; a folded copy in evaluation mode is kept.
+        model: the network; a folded copy in evaluation mode is kept.
         layout: what goes into a row.
         kind: what the series had.
         timed: whether rows come with their time.
@@ -87,7 +86,7 @@ class ForecasterStep(nn.Module):
             row.append(self._scaled("known", next(rest)).flatten(1))
         x = torch.cat([part.to(weight) for part in row], dim=-1)
         y, after["model"] = self.model(x[:, None], state["model"], elapsed=elapsed.to(weight)[:, None])
-        forecast = network_of(self.model).unflatten(y[:, 0]).to(self.dtype)
+        forecast = self.model.unflatten(y[:, 0]).to(self.dtype)
         forecast = forecast * self.values_spread[:, None] + self.values_mean[:, None]
         forecast = forecast[..., 0] if forecast.shape[-1] == 1 else forecast
         return (forecast,), {name: after[name] for name in state}
@@ -108,12 +107,12 @@ def deploy_forecaster(
     """Rows in, forecasts out.
 
     Args:
-        model: the network, be it in a window or not.
+        model: the network.
         layout, kind, roles, quantiles: of the forecaster.
         dtype: precision of accumulating sums and of the data.
 
     Raises:
-        ValueError: the state of the model grows.
+        ValueError: the state of the model grows, or it is in a window.
     """
     timed = kind.dated or roles.time is not None
     module = ForecasterStep(model, layout, kind, timed, dtype)

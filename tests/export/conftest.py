@@ -1,21 +1,24 @@
 """Small models to export."""
 
+from functools import partial
+
 import numpy as np
 import pandas
 import pytest
 import torch
 
-from aaren import Classifier, Encoder, Forecaster
+from aaren import Attention, Classifier, Encoder, Forecaster
 from aaren.data.series import Roles
 from aaren.train import Recipe
 
-LAYERS = ("aaren", "aaren_decay", "aaren_gated", "gru", "lstm", "mingru", "minlstm")
+LAYERS = ("aaren", "aaren_decay", "aaren_gated", "gru", "lstm", "mingru", "minlstm", "attention of 6 tokens")
 
 
 @pytest.fixture(params=LAYERS)
 def encoder(request):
     torch.manual_seed(0)
-    return Encoder(2, 20, 2, 24, layer=request.param).eval()
+    layer = partial(Attention, window=6) if request.param == "attention of 6 tokens" else request.param
+    return Encoder(2, 20, 2, 24, layer=layer).eval()
 
 
 @pytest.fixture(scope="session")

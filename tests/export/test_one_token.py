@@ -7,6 +7,8 @@ import torch
 from aaren import Encoder
 from aaren.export.int8 import as_int8, round_weights, rounded
 from aaren.export.one_token import Flat, arguments_of, deploy_layer, initial_value
+from aaren.models.forecaster import SequenceForecaster
+from aaren.models.windowed import Windowed
 
 pytestmark = pytest.mark.unchecked
 
@@ -46,9 +48,11 @@ def test_times_that_jump_age_the_state(forecaster, rows):
             np.testing.assert_allclose(forecast[0], stream.push(row, future=future), rtol=1e-12)
 
 
-def test_a_state_that_grows_is_refused():
+def test_what_is_no_recurrent_network_is_refused():
     with pytest.raises(ValueError, match="model must have a state of constant size to be exported, got one that grows"):
         deploy_layer(Encoder(1, 8, 2, 8, layer="attention"))
+    with pytest.raises(ValueError, match="must be a recurrent network to be exported, got one that recomputes"):
+        deploy_layer(Windowed(SequenceForecaster(1, 2, window=4, statistics="window"), 4))
 
 
 def test_matrices_of_rounded_weights_are_found_and_others_are_not():
