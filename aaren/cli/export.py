@@ -26,25 +26,27 @@ class Export:
     out: Path | None = None
     """file to write; by default MODEL with the ending of the format"""
     state: Literal["float32", "float64"] = "float64"
-    """precision of accumulating sums; float32 for devices without float64"""
+    """precision of accumulating sums, and of numbers in the units of the data; float32 for devices without float64"""
     int8: bool = False
     """store the weights of matrices in a byte each; outputs then differ from the saved model's"""
 
     def run(self) -> None:
         import torch
 
-        from aaren.export.check import largest_difference
+        from aaren.export.check import flat_push, largest_difference
         from aaren.export.files import SUFFIXES, export_model
         from aaren.export.int8 import round_weights
-        from aaren.export.one_token import Flat, arguments_of
         from aaren.tasks.loading import load_estimator
 
         estimator = load_estimator(self.model)
         before = sum(parameter.numel() for parameter in estimator.model_.parameters())
         whole = deployment = estimator.deployment(getattr(torch, self.state))
         if self.int8:
+            if self.format == "executorch":
+                raise ValueError("int8 must be left out for executorch, whose files hold all weights as float32")
             deployment = round_weights(whole)
-        out = self.model.with_suffix(SUFFIXES[self.format]) if self.out is None else self.out
+        folder = self.model.resolve()
+        out = folder.with_name(folder.name + SUFFIXES[self.format]) if self.out is None else self.out
         done = export_model(deployment, out, self.format)
         sizes = "".join(f", {name} {size:,} B" for name, size in done.memory.items())
         print(
@@ -52,12 +54,5 @@ class Export:
             f"{before:,} parameters, {deployment.parameters:,} folded; within {done.difference:.1g} of PyTorch"
         )
         if self.int8:
-            flat, count = Flat(deployment).eval(), len(deployment.inputs)
-            state = list(arguments_of(deployment, 1)[count:])
-
-            def push(inputs):
-                results = flat(*map(torch.from_numpy, inputs), *state)
-                state[:] = results[len(deployment.outputs) :]
-                return [output.numpy() for output in results[: len(deployment.outputs)]]
-
-            print(f"rounding to int8 changes outputs by up to {largest_difference(whole, push):.1g} of the largest")
+            changed = largest_difference(whole, flat_push(deployment))
+            print(f"rounding to int8 changes outputs by up to {changed:.1g} of the largest")

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from aaren.export.c_source import Source
 from aaren.export.one_token import Deployment
 
-FLAGS = ("-std=c99", "-O3", "-Wall", "-Wextra", "-Werror", "-pedantic")
+FLAGS = ("-std=c99", "-O3")
 
 
 class CLibrary:
@@ -24,22 +23,25 @@ class CLibrary:
         name: the prefix of its functions.
         deployment: what it was made from.
         compiler: gcc, clang, or the like.
+        flags: for it.
 
     Raises:
         FileNotFoundError: there is no C compiler.
         ValueError: the program does not compile.
     """
 
-    def __init__(self, source: Source, name: str, deployment: Deployment, compiler: str = "cc"):
+    def __init__(
+        self, source: Source, name: str, deployment: Deployment, *, compiler: str = "cc", flags: Sequence[str] = FLAGS
+    ):
         if shutil.which(compiler) is None:
             raise FileNotFoundError(f"a C compiler must be installed to check the program, got no {compiler!r}")
         with tempfile.TemporaryDirectory() as folder:
             program, library = Path(folder) / "model.c", Path(folder) / "model.so"
             program.write_text(source.text)
-            command = [compiler, *FLAGS, "-shared", "-fPIC", str(program), "-o", str(library), "-lm"]
+            command = [compiler, *flags, "-shared", "-fPIC", str(program), "-o", str(library), "-lm"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise ValueError(f"the program must compile, got {done.stderr[:500]}")
+                raise ValueError(f"the program must compile, got {' '.join(done.stderr.split())[:300]}")
             self.bytes = library.stat().st_size
             """of the library, code and constants"""
             self._library = ctypes.CDLL(str(library))
@@ -53,7 +55,6 @@ class CLibrary:
         """Forgets everything."""
         self._init(_address(self._state))
 
-    @torch.inference_mode()
     def push(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """One token of one row, arrays (1, ...); the outputs likewise."""
         given = [np.ascontiguousarray(array) for array in inputs]

@@ -1,5 +1,6 @@
 """What each operator of PyTorch is in C."""
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +22,8 @@ VIEWS = (
     *(aten.t.default, aten.transpose.int, aten.unbind.int, aten.diagonal.default),
 )
 """Other ways to count in the same memory."""
+
+BITS = (aten.bitwise_not.default, aten.bitwise_and.Tensor, aten.bitwise_or.Tensor)
 
 SAME = (
     aten.alias.default,
@@ -56,11 +59,12 @@ ARITHMETIC = {
     aten.reciprocal.default: "(1 / {0})",
     aten.rsqrt.default: "(1 / sqrt{f}({0}))",
     aten.sigmoid.default: "(1 / (1 + exp{f}(-{0})))",
-    aten.relu.default: "({0} > 0 ? {0} : 0)",
-    aten.maximum.default: "({0} > {1} ? {0} : {1})",
-    aten.minimum.default: "({0} < {1} ? {0} : {1})",
+    aten.relu.default: "({0} <= 0 ? 0 : {0})",
+    aten.maximum.default: "({0} > {1} || {0} != {0} ? {0} : {1})",
+    aten.minimum.default: "({0} < {1} || {0} != {0} ? {0} : {1})",
 }
-"""All operands in the type of the result; {f} is the suffix of functions of float. No fmax: a call for each number."""
+"""All operands in the type of the result; {f} is the suffix of functions of float. No fmax, which is a call for
+each number and loses NaN."""
 
 COMPARISONS = {
     **{getattr(aten, name).Scalar: f"({{0}} {sign} {{1}})" for name, sign in
@@ -104,14 +108,23 @@ def lower(program: Program, target: Any, result: Any, arguments: Sequence[Any], 
     if target in ARITHMETIC:
         return _arithmetic(program, ARITHMETIC[target], result, arguments, keywords, result.dtype)
     if target in COMPARISONS:
-        dtypes = [a.dtype for a in arguments if isinstance(a, View | Lazy)]
-        dtype = dtypes[0]
-        for other in dtypes[1:]:
-            dtype = torch.promote_types(dtype, other)
+        dtype = _common_type(arguments)
+        if target in BITS and dtype != torch.bool:
+            raise ValueError(f"{target} must be of truth values to have a form in C, got {dtype}; use another format")
         return _arithmetic(program, COMPARISONS[target], result, arguments, keywords, dtype)
     if target in SPECIAL:
         return SPECIAL[target](program, result, *arguments, **keywords)
     raise ValueError(f"model must be made of operators that have a form in C, got {target}; use another format")
+
+
+def _common_type(arguments: Sequence[Any]) -> torch.dtype:
+    """What operands of different types are compared as."""
+    dtypes = [a.dtype for a in arguments if isinstance(a, View | Lazy)]
+    dtype = dtypes[0]
+    for other in dtypes[1:]:
+        dtype = torch.promote_types(dtype, other)
+    fractions = any(isinstance(a, float) for a in arguments)
+    return torch.float64 if fractions and not dtype.is_floating_point else dtype
 
 
 def _operand(program: Program, value: Any, dtype: torch.dtype) -> Value | str:
@@ -133,12 +146,14 @@ def _arithmetic(
     program: Program, template: str, result: Tensor, arguments: Any, keywords: Any, dtype: torch.dtype
 ) -> Lazy:
     if keywords.get("alpha", 1) != 1:
-        raise ValueError(f"alpha must be 1, got {keywords['alpha']}")
+        raise ValueError(f"alpha of a sum must be 1 to have a form in C, got {keywords['alpha']}; use another format")
+    if result.dtype == torch.bool and dtype == torch.bool and any(sign in template for sign in "+-*/"):
+        raise ValueError("sums must be of numbers to have a form in C, got truth values; use another format")
     repeated = len({id(a) for a in arguments}) < len(arguments) or template.count("{0}") > 1
     if repeated:  # not the same expression twice
         arguments = [program.computed(a) if isinstance(a, View | Lazy) else a for a in arguments]
     if dtype in (torch.int64, torch.bool) and "{f}" in template:
-        raise ValueError(f"operators on whole numbers must be plain, got {template}")
+        raise ValueError(f"functions must be of real numbers to have a form in C, got {dtype}; use another format")
     template = template.replace("{f}", "f" if dtype == torch.float32 else "")
     operands = [_operand(program, a, dtype) for a in arguments]
     return program.elementwise(result.shape, result.dtype, template, operands)
@@ -162,10 +177,10 @@ def _where(program: Program, result: Tensor, condition: Value, one: Any, other: 
 
 
 def _clamp(program: Program, result: Tensor, x: Value, least: Any = None, most: Any = None, **bounds: Any) -> Value:
-    for bound, sign in ((bounds.get("min", least), ">"), (bounds.get("max", most), "<")):
+    for bound, sign in ((bounds.get("min", least), "<"), (bounds.get("max", most), ">")):
         if bound is not None:
             operands = [program.computed(x), literal(bound, result.dtype)]
-            x = program.elementwise(result.shape, result.dtype, f"({{0}} {sign} {{1}} ? {{0}} : {{1}})", operands)
+            x = program.elementwise(result.shape, result.dtype, f"({{0}} {sign} {{1}} ? {{1}} : {{0}})", operands)
     return x
 
 
@@ -182,7 +197,9 @@ def _remainder(program: Program, result: Tensor, x: Any, divisor: Any) -> Lazy:
     if result.dtype == torch.int64:
         template = "(({0} % {1} + {1}) % {1})"
     else:
-        template = f"({{0}} - floor{'f' if result.dtype == torch.float32 else ''}({{0}} / {{1}}) * {{1}})"
+        name = "fmodf" if result.dtype == torch.float32 else "fmod"
+        rest = program.elementwise(result.shape, result.dtype, f"{name}({{0}}, {{1}})", [a, b])
+        a, template = program.computed(rest), "({0} != 0 && ({0} < 0) != ({1} < 0) ? {0} + {1} : {0})"
     return program.elementwise(result.shape, result.dtype, template, [a, b])
 
 
@@ -230,8 +247,12 @@ def _linear(program: Program, result: Tensor, x: Value, weight: View, bias: Valu
     return out
 
 
-def _addmm(program: Program, result: Tensor, bias: Value, x: Value, weight: Value, **_: Any) -> Value:
-    if isinstance(weight, View) and weight.buffer.place == "constant" and len(bias.shape) == 1:
+def _addmm(
+    program: Program, result: Tensor, bias: Value, x: Value, weight: Value, *, beta: float = 1, alpha: float = 1
+) -> Value:
+    if (beta, alpha) != (1, 1):
+        raise ValueError(f"beta and alpha must be 1 to have a form in C, got {beta} and {alpha}; use another format")
+    if isinstance(weight, View) and weight.buffer.place == "constant" and bias.shape == result.shape[1:]:
         return _linear(program, result, x, weight, bias)
     return program.elementwise(result.shape, result.dtype, "({0} + {1})", [bias, _mm(program, result, x, weight)])
 
@@ -278,11 +299,19 @@ def _product(program: Program, result: Tensor, x: View, y: View) -> View:
 
 
 def _layer_norm(
-    program: Program, result: Any, x: Value, shape: Sequence[int], weight: Value, bias: Value, epsilon: float
+    program: Program,
+    result: Any,
+    x: Value,
+    shape: Sequence[int],
+    weight: Value | None,
+    bias: Value | None,
+    epsilon: float,
 ) -> list[View | None]:
+    if weight is None or bias is None:
+        raise ValueError("LayerNorm must have weight and bias to have a form in C, got one without; use another format")
     x, weight, bias = program.contiguous(x), program.contiguous(weight), program.contiguous(bias)
     out = program.scratch(result[0].shape, result[0].dtype)
-    width = shape[-1]
+    width = math.prod(shape)
     rows = out.meta.numel() // width
     kind = "norm" if result[0].dtype == torch.float32 else "norm_double"
     program.helpers.add(kind)
@@ -366,5 +395,5 @@ SPECIAL: dict[Any, Lowering] = {
     aten.sum.dim_IntList: _reduce("0", "r += {0};"),
     aten.mean.dim: _reduce("0", "r += {0};", " / {0}"),
     aten.any.dim: _reduce("0", "r = r || {0};"),
-    aten.amax.default: _reduce("-INFINITY", "r = {0} > r ? {0} : r;"),
+    aten.amax.default: _reduce("-INFINITY", "r = {0} > r || {0} != {0} ? {0} : r;"),
 }

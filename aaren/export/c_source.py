@@ -15,8 +15,12 @@ from aaren.export.c_operators import lower
 from aaren.export.c_program import C_TYPES, Buffer, Lazy, Program, Statement, literal
 from aaren.export.one_token import Deployment, Port, initial_value, program_of, quiet
 
-RESERVED = ("double", "float", "int", "static", "switch")
-"""Words that name something else in C."""
+RESERVED = re.compile(
+    r"auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int"
+    r"|long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef|union|unsigned|void"
+    r"|volatile|while|s"
+)
+"""Words of C, and the name of the state."""
 
 HELPERS = {
     "linear": """\
@@ -127,7 +131,9 @@ def _translate(deployment: Deployment) -> Program:
                 value = program.computed(value)
             values[node] = value
     results = [values[node] if node in values else program.constant(known[node]) for node in outputs]
-    for port, value in zip(deployment.outputs, results, strict=False):
+    for port, value in zip(deployment.outputs, results[: len(deployment.outputs)], strict=True):
+        if (value.shape, value.dtype) != ((1, *port.shape), port.dtype):
+            raise ValueError(f"{port.name} must be {port.dtype} of shape {port.shape}, got {value.dtype} {value.shape}")
         program.assign(program.whole(_identifier(port.name), (1, *port.shape), port.dtype, "output"), value)
     after = [program.computed(value) for value in results[len(deployment.outputs) :]]
     # A leaf may move to another's place: all are read before any is written.
@@ -139,7 +145,7 @@ def _translate(deployment: Deployment) -> Program:
 
 def _identifier(name: str) -> str:
     name = re.sub(r"\W", "_", name)
-    return f"{name}_" if name in RESERVED else name
+    return f"{name}_" if RESERVED.fullmatch(name) else name
 
 
 class _Memory:
@@ -212,7 +218,7 @@ def c_source(deployment: Deployment, name: str = "model") -> Source:
 def _head(deployment: Deployment, flash: int, state: int, scratch: int) -> str:
     about, made_by = {"task": deployment.task, **deployment.about}, version("aaren")
     ports = [
-        f"   {direction} {_identifier(port.name)}: {port.about}"
+        f"   {direction} {_identifier(port.name)}: {_comment(port.about)}"
         for direction, ports in (("in ", deployment.inputs), ("out", deployment.outputs))
         for port in ports
     ]
@@ -225,9 +231,15 @@ def _head(deployment: Deployment, flash: int, state: int, scratch: int) -> str:
         "",
         *ports,
         "",
-        f"   {json.dumps(about, ensure_ascii=True).replace('*/', '* /')} */",
+        f"   {_comment(json.dumps(about, ensure_ascii=True))} */",
     ]
     return "\n".join(lines)
+
+
+def _comment(text: str) -> str:
+    """Text of others, such as names of columns, that cannot end a comment: no part of it may become code."""
+    text = "".join(c if c.isprintable() and c != "\\" else " " for c in text)
+    return text.replace("*", "* ").replace("/", " / ").replace("?", "? ")
 
 
 def _state_type(name: str, state: dict[str, Tensor]) -> str:
@@ -261,7 +273,7 @@ def _signature(name: str, deployment: Deployment) -> str:
 
 def _array(constant: Buffer) -> str:
     assert constant.data is not None
-    numbers = ", ".join(literal(x, constant.dtype).strip("()") for x in constant.data.flatten().tolist())
+    numbers = ", ".join(literal(x, constant.dtype) for x in constant.data.flatten().tolist())
     values = "\n".join(textwrap.wrap(numbers, 118))
     return f"static const {C_TYPES[constant.dtype]} {constant.name}[{constant.size}] = {{\n{values}}};"
 
@@ -293,7 +305,8 @@ def _push(name: str, deployment: Deployment, statements: Sequence[Statement], me
         f"    {C_TYPES[buffer.dtype]} *const {buffer.name} = scratch_{_short(buffer.dtype)} + {place};"
         for buffer, place in sorted(memory.places.items(), key=lambda item: int(item[0].name[1:]))
     ]
-    body = [f"    {statement.code}" for statement in statements]
+    body = [f"    (void){_identifier(port.name)};" for port in deployment.inputs]  # one may be unused
+    body += [f"    {statement.code}" for statement in statements]
     return "\n".join([_signature(name, deployment), "{", *pointers, *body, "}", ""])
 
 

@@ -31,6 +31,8 @@ class Port:
     """meaning and unit"""
     missing: bool = False
     """whether NaN stands for a missing number"""
+    unit: float | np.ndarray = 1.0
+    """what is a large difference of an output, such as the spread of a channel"""
 
 
 class StepModule(Protocol):
@@ -102,7 +104,7 @@ def deploy_layer(model: SequenceLayer, dtype: torch.dtype = torch.float64) -> De
 
     def draw(random: np.random.Generator, rows: int, number: int) -> list[np.ndarray]:
         tokens = [random.normal(size=(rows, width)), random.exponential(size=rows)]
-        return [array.astype(np.float32) for array in tokens[: len(inputs)]]
+        return [torch.from_numpy(array).to(parameter).numpy() for array in tokens[: len(inputs)]]
 
     return Deployment(module, tuple(inputs), (Port("y", (width,), parameter, "output"),), draw, "layer")
 

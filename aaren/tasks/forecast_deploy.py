@@ -16,6 +16,9 @@ from aaren.layers.protocol import State
 START = 1.7e9
 """When an example begins, in seconds since 1970."""
 
+SHORTEST = 1e-6
+"""Steps between two rows, at least."""
+
 TIME_ZERO = 4 * DAY
 """Where the phases of the calendar begin: Monday, 1970-01-05."""
 
@@ -68,7 +71,9 @@ class ForecasterStep(nn.Module):
         elapsed = values.new_ones(values.shape[0])
         if self.timed:
             time, before = next(rest), state["time"]
-            elapsed = torch.where(torch.isnan(before), 1.0, (time - before) / self.step).to(self.dtype)
+            # Times must grow; where nobody can say so, as in C, one that does not must not spoil the state for ever.
+            elapsed = torch.where(torch.isnan(before), 1.0, (time - before) / self.step).clamp(min=SHORTEST)
+            elapsed = elapsed.to(self.dtype)
             after["time"] = time
             if len(self.periods):
                 row.append(self._calendar(time))
@@ -135,13 +140,15 @@ def deploy_forecaster(
     shape, what = (horizon, channels), "means of the next rows, in the units of the data"
     if quantiles:
         shape, what = (*shape, 1 + len(quantiles)), f"{what}, and quantiles at {', '.join(map(str, quantiles))}"
-    output = Port("forecast", shape, dtype, what)
+    unit = np.array(layout.values)[:, 1].reshape(channels, *(1 for _ in shape[2:]))
+    output = Port("forecast", shape, dtype, what, unit=unit)
 
     def draw(random: np.random.Generator, rows: int, number: int) -> list[np.ndarray]:
         arrays = []
         for port in inputs:
             if port.name == "time":
-                arrays.append(np.full(rows, START + number * kind.step))
+                late = 0.0 if roles.freq else random.uniform(0, 0.5)
+                arrays.append(np.full(rows, START + (number + late) * kind.step))
                 continue
             scales = np.array(getattr(layout, {"future": "known"}.get(port.name, port.name)))
             array = scales[:, 0] + scales[:, 1] * random.normal(size=(rows, *port.shape))

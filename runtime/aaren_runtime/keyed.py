@@ -1,6 +1,5 @@
 """Any number of live streams of one exported model, by key."""
 
-import json
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,7 @@ class KeyedSession:
             self._state[name][rows] = leaf
         self._row.update(row_of)
         del self._free[len(self._free) - len(new) :]
-        return {key: {name: array[i] for name, array in outputs.items()} for i, key in enumerate(tokens)}
+        return {key: {name: array[i].copy() for name, array in outputs.items()} for i, key in enumerate(tokens)}
 
     def drop(self, keys: Iterable[Hashable]) -> None:
         """Forgets these streams (or the one of that name) and frees their rows.
@@ -101,7 +100,7 @@ class KeyedSession:
         if strange := [key for key in self._row if not isinstance(key, str | int | float)]:
             raise ValueError(f"keys must be strings or numbers to be saved, got {strange[0]!r}")
         rows = np.array(list(self._row.values()), dtype=np.intp)
-        metadata = {"model": self.model.fingerprint, "keys": json.dumps(list(self._row))}
+        metadata = {"model": self.model.fingerprint, "keys": list(self._row)}
         write_arrays(path, KIND, {name: leaf[rows] for name, leaf in self._state.items()}, metadata)
 
     def restore(self, path: str | Path) -> None:
@@ -113,7 +112,10 @@ class KeyedSession:
         """
         arrays, metadata = read_arrays(path, KIND)
         state = check_state(path, self.model, arrays, metadata)
-        keys = json.loads(metadata["keys"])
+        keys: Any = metadata.get("keys")
+        plain = isinstance(keys, list) and all(isinstance(key, str | int | float) for key in keys)
+        if not plain or not len(set(keys)) == len(keys) == len(next(iter(state.values()))):
+            raise ValueError(f"{str(path)!r} must name each of its streams once, got the keys {keys!r}")
         empty = self.model.initial_state(1)
         self._state = {name: np.concatenate([leaf, empty[name]]) for name, leaf in state.items()}
         self._row, self._free = {key: row for row, key in enumerate(keys)}, [len(keys)]

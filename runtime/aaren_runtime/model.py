@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,14 @@ KEY = "aaren"
 
 TIME, CLOCK = "time", "state.time"
 """Input and leaf of models whose rows come with their time."""
+
+TYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
+"""Types of ONNX Runtime, as NumPy names them."""
 
 State = dict[str, np.ndarray]
 """Leaves (batch, ...) by name."""
@@ -74,8 +83,10 @@ class Model:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what is wrong is said by the exception
-        try:  # from memory, so that the file cannot name others to be read
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        try:
+            with tempfile.TemporaryDirectory() as empty:  # a file that names others, to be read as weights, finds none
+                options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
+                self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a class for each kind of failure, none of them public
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
@@ -85,19 +96,23 @@ class Model:
         if text is None:
             raise ValueError(f"{str(path)!r} must be a model that aaren exported, got an ONNX file of something else")
         try:
-            self._read(json.loads(text))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            said = json.loads(text)
+            version = said["format"]
+            if version == FORMAT:
+                self._read(said)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"{str(path)!r} must be a model that aaren exported, got one that is damaged: {error}"
             ) from None
 
-    def _read(self, said: Mapping[str, Any]) -> None:
-        if said["format"] != FORMAT:
+        if version != FORMAT:
             raise ValueError(
-                f"format must be {FORMAT}, got {said['format']!r}; export it again, or take a newer aaren_runtime"
+                f"format of {str(path)!r} must be {FORMAT}, got {version!r}; export it again, or update aaren_runtime"
             )
+
+    def _read(self, said: Mapping[str, Any]) -> None:
         self.task: str = said["task"]
-        self.about: dict[str, Any] = said["about"]
+        self.about: dict[str, Any] = dict(said["about"])
         """such as the names of classes or channels"""
         self.versions: dict[str, str] = said["versions"]
         """of what made the file"""
@@ -116,6 +131,10 @@ class Model:
         results = {one.name for one in self._session.get_outputs()}
         if wanted != given or not {*(p.name for p in self.outputs), *(x.next for x in self.leaves)} <= results:
             raise ValueError("what it says of its inputs and outputs is not what it has")
+        has = {one.name: (list(one.shape[1:]), TYPES.get(one.type)) for one in self._session.get_inputs()}
+        for one in (*self.inputs, *self.leaves):
+            if has[one.name] != (list(one.shape), one.dtype.name):
+                raise ValueError(f"{one.name} is not of the shape and type that it says")
         self._wanted = [*(port.name for port in self.outputs), *(leaf.next for leaf in self.leaves)]
 
     def initial_state(self, batch_size: int) -> State:
@@ -133,15 +152,18 @@ class Model:
         results: Any = self._session.run(self._wanted, {**inputs, **state})
         count = len(self.outputs)
         outputs = {port.name: array for port, array in zip(self.outputs, results[:count], strict=True)}
+        if not all(np.isfinite(array).all() for array in outputs.values()):
+            given = {name: array.tolist() for name, array in inputs.items()}
+            raise ValueError(f"inputs must be of the size of the training data, got some that overflow: {given}")
         return outputs, {leaf.name: array for leaf, array in zip(self.leaves, results[count:], strict=True)}
 
     def _check_time(self, passed: np.ndarray) -> None:
         """Of rows with NaN, at their first token, nothing is asked."""
         if (passed <= 0).any():
-            raise ValueError("time must be later than that of the row before, got one that is not")
+            raise ValueError(f"time must be later than that of the row before, got {passed.min():g} after it")
         step = self.about.get("step", 1.0)
         if self.about.get("freq") and (np.abs(passed - step) > 1e-3 * step).any():
-            raise ValueError(f"time must be one step of {step:g} s later, got another; push rows left out as NaN")
+            raise ValueError(f"time must be one step, {step:g}, later, got {passed.max():g}; push rows left out as NaN")
 
     def accept(self, given: Mapping[str, Any], rows: int) -> dict[str, np.ndarray]:
         """Arguments as arrays (rows, ...), checked.
@@ -160,12 +182,15 @@ class Model:
 def _seconds(times: Any) -> Any:
     """Dates, if they are some (datetime64, datetime or ISO text, without a zone), in seconds since 1970."""
     times = np.asarray(times)
-    if times.dtype.kind not in "MUO":
+    if times.dtype.kind in "fiu":
         return times
     try:
-        return times.astype("datetime64[us]").astype(np.float64) / 1e6
+        dates = times.astype("datetime64[us]")
     except (TypeError, ValueError):
-        raise ValueError(f"{TIME} must be dates or seconds since 1970, got {times.tolist()!r}") from None
+        dates = np.array("NaT", dtype="datetime64[us]")
+    if times.dtype.kind not in "MUO" or np.isnat(dates).any():
+        raise ValueError(f"{TIME} must be dates or seconds since 1970, got {times.tolist()!r}")
+    return dates.astype(np.float64) / 1e6
 
 
 def _accepted(port: Port, value: Any, rows: int) -> np.ndarray:

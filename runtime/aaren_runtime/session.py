@@ -83,6 +83,8 @@ class Session:
         single = np.ndim(x) == len(first.shape)
         if single and self.batch_size > 1:
             raise ValueError(f"{first.name} must have shape {(self.batch_size, *first.shape)}, got {np.shape(x)}")
+        if first.name in others:
+            raise ValueError(f"{first.name} must be given once, as the first argument, got it by name too")
         given = {first.name: x, **others}
         if single:
             given = {name: np.asarray(value)[None] for name, value in given.items() if value is not None}
@@ -90,16 +92,23 @@ class Session:
         self.steps += 1
         return {name: array[0] for name, array in outputs.items()} if single else outputs
 
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        """Makes the given rows (None = all) forget everything.
+    def reset(self, rows: Sequence[int] | np.ndarray | None = None) -> None:
+        """Makes the given rows (indices, or a bool mask; None = all) forget everything.
 
         Raises:
-            IndexError: a row that there is not.
+            ValueError: a row that there is not.
         """
         if rows is None:
             self.state, self.steps = self.model.initial_state(self.batch_size), 0
             return
-        index = np.asarray(rows, dtype=np.intp)
+        index = np.asarray(rows)
+        if index.dtype == bool and index.shape == (self.batch_size,):
+            index = index.nonzero()[0]
+        if index.ndim != 1 or (len(index) and (index.dtype.kind not in "iu" or not (-self.batch_size <= index.min()))):
+            raise ValueError(f"rows must be indices or a mask of {self.batch_size}, got {rows}")
+        if len(index) and index.max() >= self.batch_size:
+            raise ValueError(f"rows must be below {self.batch_size}, got {rows}")
+        index = index.astype(np.intp)
         fresh = self.model.initial_state(len(index))
         self.state = {name: _put(leaf, index, fresh[name]) for name, leaf in self.state.items()}
 
@@ -115,7 +124,10 @@ class Session:
             ValueError: the file is damaged, or of a stream of another model. The stream stays as it was.
         """
         arrays, metadata = read_arrays(path, KIND)
-        self.state, self.steps = check_state(path, self.model, arrays, metadata), int(metadata["steps"])
+        state, steps = check_state(path, self.model, arrays, metadata), metadata.get("steps")
+        if not isinstance(steps, int) or not len(next(iter(state.values()))):
+            raise ValueError(f"{str(path)!r} must hold rows and a number of steps, got {steps!r}")
+        self.state, self.steps = state, steps
 
 
 def check_state(path: str | Path, model: Model, arrays: State, metadata: Mapping[str, Any]) -> State:

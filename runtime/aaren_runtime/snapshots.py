@@ -5,6 +5,7 @@ import json
 import os
 import uuid
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,12 @@ from typing import Any
 import numpy as np
 
 ABOUT = "about"
+
+DAMAGED = (
+    *(ValueError, KeyError, EOFError, AttributeError, OSError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error),  # of versions and methods of zip files
+)
+"""What reading a file that is no such file raises."""
 
 
 def write_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
@@ -51,6 +58,6 @@ def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
         metadata = json.loads(str(arrays.pop(ABOUT)))
         if metadata.get("kind") != kind:
             raise ValueError(f"its kind is {metadata.get('kind')!r}")
-    except (ValueError, KeyError, EOFError, AttributeError, OSError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise ValueError(f"{str(path)!r} must be a snapshot of kind {kind!r}, got another file ({error})") from None
     return arrays, metadata

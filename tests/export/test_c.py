@@ -1,20 +1,21 @@
 """Models in C: the same outputs, from a program that compiles without a warning."""
 
 import shutil
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
-from aaren import Encoder
-from aaren.export.c_library import CLibrary
+from aaren import Encoder, Forecaster
+from aaren.export.c_library import FLAGS, CLibrary
 from aaren.export.c_program import Program, literal
 from aaren.export.c_source import _Memory, c_source
-from aaren.export.check import check_same, largest_difference
+from aaren.export.check import check_same, flat_push, largest_difference
 from aaren.export.int8 import round_weights
 from aaren.export.one_token import Deployment, Port, deploy_layer
+from aaren.train import Recipe
 
 pytestmark = [
     pytest.mark.unchecked,
@@ -22,8 +23,11 @@ pytestmark = [
 ]
 
 
+STRICT = (*FLAGS, "-Wall", "-Wextra", "-Werror", "-pedantic")
+
+
 def compiled(deployment, name="model"):
-    return CLibrary(c_source(deployment, name), name, deployment)
+    return CLibrary(c_source(deployment, name), name, deployment, flags=STRICT)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -34,12 +38,6 @@ def test_every_layer_is_the_same_in_c(encoder, dtype):
 
 def test_in_double_precision_it_is_the_same_to_rounding(encoder):
     deployment = deploy_layer(encoder.double())
-    draw = deployment.draw
-
-    def doubles(*arguments):
-        return [array.astype(np.float64) for array in draw(*arguments)]
-
-    deployment = replace(deployment, draw=doubles)
     assert largest_difference(deployment, compiled(deployment).push, steps=200) < 1e-12
 
 
@@ -108,6 +106,65 @@ class _Unknown(_Sums):
 def test_an_operator_without_a_form_in_c_is_named():
     with pytest.raises(ValueError, match=r"operators that have a form in C, got aten\.digamma"):
         c_source(_sums(_Unknown()))
+
+
+EVIL = [
+    "CO2 */ m3",
+    "a /* b",
+    "ends in *\\\n/ and ?\n?/ goes on",
+    '*/ __attribute__((constructor)) static void run(void) { extern int puts(const char*); puts("x"); } /*',
+]
+
+
+def test_names_of_columns_never_become_code():
+    random = np.random.default_rng(0)
+    table = pandas.DataFrame({name: random.normal(size=100).cumsum() for name in EVIL})
+    forecaster = Forecaster(horizon=2, context=8, recipe=Recipe(updates=1)).fit(table)
+    source = c_source(forecaster.deployment())
+    CLibrary(source, "model", forecaster.deployment(), flags=STRICT)
+    comment, _, code = source.text.partition("*/")
+    assert "CO2" in comment
+    assert "constructor" not in code
+    assert "/*" not in comment[2:]
+
+
+class _Corners(_Sums):
+    def forward(self, inputs, state):
+        (x,) = inputs
+        hole = torch.log(x)  # NaN below 0
+        whole = (3 * x).to(torch.int64)
+        parts = [hole.relu(), torch.maximum(hole, x), torch.maximum(x, hole), hole.clamp(min=-1.0, max=1.0)]
+        parts += [(1e4 * x) % 0.7, x % -torch.inf, (whole >= 0.5).float(), (whole < 1.5).float()]
+        parts += [torch.nn.functional.layer_norm(torch.stack([x, x**2], 1), (2, 3), W, W)[:, 1], hole.amax(1, True)]
+        return (torch.cat(parts, dim=1),), state
+
+
+W = torch.linspace(-1, 1, 6).reshape(2, 3)
+
+
+def test_missing_numbers_signs_and_types_are_those_of_pytorch():
+    ports = (Port("x", (3,), torch.float32, ""),), (Port("y", (28,), torch.float32, ""),)
+    deployment = Deployment(_Corners(), *ports, lambda r, n, _: [r.normal(size=(n, 3)).astype(np.float32)], "test")
+    assert largest_difference(deployment, compiled(deployment).push, steps=50) < 1e-5
+
+
+def test_a_difference_in_a_small_channel_or_in_what_is_missing_counts():
+    ports = (Port("x", (1,), torch.float32, ""),), (Port("y", (2,), torch.float32, ""),)
+
+    class Scales(_Sums):
+        def forward(self, inputs, state):
+            return (torch.cat([1e6 * inputs[0], inputs[0].sqrt()], 1),), state
+
+    deployment = Deployment(Scales(), *ports, lambda r, n, _: [r.normal(size=(n, 1)).astype(np.float32)], "test")
+    right = flat_push(deployment)
+    assert largest_difference(deployment, right, steps=20) == 0
+
+    def wrong(inputs):
+        (y,) = flat_push(deployment)(inputs)
+        return [y + np.array([0, 0.1])]
+
+    assert largest_difference(deployment, wrong, steps=20) > 0.01
+    assert largest_difference(deployment, lambda x: [np.nan_to_num(right(x)[0])], steps=20) == float("inf")
 
 
 def test_names_that_are_none_in_c_are_refused():

@@ -1,14 +1,17 @@
 """What is exported is what a stream does, scaling and decoding included."""
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
-from aaren import Encoder
+from aaren import Encoder, Forecaster
+from aaren.data.series import Roles
 from aaren.export.int8 import as_int8, round_weights, rounded
 from aaren.export.one_token import Flat, arguments_of, deploy_layer, initial_value
 from aaren.models.forecaster import SequenceForecaster
 from aaren.models.windowed import Windowed
+from aaren.train import Recipe
 
 pytestmark = pytest.mark.unchecked
 
@@ -46,6 +49,26 @@ def test_times_that_jump_age_the_state(forecaster, rows):
             given = [torch.as_tensor(inputs[p.name], dtype=p.dtype)[None] for p in deployment.inputs]
             forecast, *state = flat(*given, *state)
             np.testing.assert_allclose(forecast[0], stream.push(row, future=future), rtol=1e-12)
+
+
+def test_forecasters_without_quantiles_names_or_even_times(table):
+    """An array; and rows at odd times in a unit of their own, of one channel."""
+    plain = Forecaster("gru", horizon=3, context=8, recipe=Recipe(updates=1)).fit(table[["wind"]].to_numpy())
+    odd = table.iloc[np.sort(np.random.default_rng(0).choice(300, 200, replace=False))]
+    odd = pandas.DataFrame({"t": odd.index / 7.0, "wind": odd["wind"]}).reset_index(drop=True)
+    irregular = Forecaster(horizon=3, context=8, roles=Roles("t"), recipe=Recipe(updates=1)).fit(odd)
+    assert irregular.layout_.irregular
+    for forecaster, data in ((plain, table), (irregular, odd)):
+        deployment, stream = forecaster.deployment(), forecaster.stream()
+        flat, state = Flat(deployment).eval(), arguments_of(deployment, 1)[len(deployment.inputs) :]
+        with torch.inference_mode():
+            for i in range(40):
+                row = data.iloc[i]
+                given = [torch.tensor([[row["wind"]]], dtype=torch.float64)]
+                given += [torch.tensor([row["t"]], dtype=torch.float64)] if "t" in data else []
+                forecast, *state = flat(*given, *state)
+                expected = stream.push(row[["t", "wind"]].to_dict() if "t" in data else [row["wind"]])
+                np.testing.assert_allclose(forecast[0], expected, rtol=1e-10, atol=1e-10)
 
 
 def test_what_is_no_recurrent_network_is_refused():

@@ -8,12 +8,14 @@ import pytest
 import torch
 from aaren_runtime import KeyedSession, Session
 
-from aaren import Encoder
+from aaren import Encoder, Forecaster
+from aaren.data.series import Roles
 from aaren.export.check import largest_difference
 from aaren.export.files import export_model
 from aaren.export.int8 import round_weights
 from aaren.export.one_token import deploy_layer
 from aaren.export.onnx_file import onnx_bytes
+from aaren.train import Recipe
 
 pytestmark = pytest.mark.unchecked
 
@@ -201,7 +203,7 @@ class _Malicious:
         return (open, (str(self.path), "w"))
 
 
-def test_bad_model_files_are_refused_in_one_line(vowels, tmp_path, monkeypatch):
+def test_bad_model_files_are_refused_in_one_line(vowels, tmp_path):
     content, path = vowels.read_bytes(), tmp_path / "bad.onnx"
 
     def refused(data):
@@ -220,14 +222,74 @@ def test_bad_model_files_are_refused_in_one_line(vowels, tmp_path, monkeypatch):
     said = json.loads(model.metadata_props[0].value)
     for wrong in ({**said, "format": 99}, {**said, "inputs": []}, {"task": "x"}, [1]):
         onnx.helper.set_model_props(model, {"aaren": json.dumps(wrong)})
-        message = refused(model.SerializeToString())
+        refused(model.SerializeToString())
     onnx.helper.set_model_props(model, {"aaren": json.dumps({**said, "format": 99})})
-    assert "format must be 1, got 99" in refused(model.SerializeToString())
+    assert "must be 1, got 99; export it again" in refused(model.SerializeToString())
     onnx.helper.set_model_props(model, {"other": "x"})
     assert "got an ONNX file of something else" in refused(model.SerializeToString())
-    assert message
     with pytest.raises(FileNotFoundError, match="model must be a file that aaren exported"):
         Session(tmp_path / "none.onnx")
+
+
+def test_a_file_whose_weights_lie_in_others_is_refused(vowels, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = onnx.load(vowels)
+    weight = next(one for one in model.graph.initializer if len(one.raw_data) > 500)
+    (tmp_path / "secret.bin").write_bytes(weight.raw_data)
+    onnx.external_data_helper.set_external_data(weight, "secret.bin")
+    weight.ClearField("raw_data")
+    (tmp_path / "names.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match="must be a whole ONNX file"):
+        Session(tmp_path / "names.onnx")
+
+
+def test_numbers_that_overflow_are_refused(forecaster, rows, tmp_path):
+    session = Session(export_model(forecaster.deployment(), tmp_path / "load.onnx", "onnx").path)
+    given = {name: value for name, value in rows[0][2].items() if name != "values"}
+    before = session.state
+    with pytest.raises(ValueError, match="inputs must be of the size of the training data, got some that overflow"):
+        session.push([1e300, 0.0], **given)
+    assert session.state is before
+    assert np.isfinite(session.push(rows[0][2]["values"], **given)["forecast"]).all()
+
+
+def test_resets_take_masks_and_name_rows_that_are_not_there(vowels, samples):
+    session, again = Session(vowels, 3), Session(vowels, 3)
+    for one in (session, again):
+        one.push(samples[:3])
+    session.reset([True, False, True])
+    again.reset([0, 2])
+    for name, leaf in session.state.items():
+        np.testing.assert_array_equal(leaf, again.state[name])
+    for rows in ([3], [-4], [1.5], [True]):
+        with pytest.raises(ValueError, match="rows must be"):
+            session.reset(np.array(rows))
+
+
+def test_rows_left_out_are_asked_for_with_a_freq(table, tmp_path):
+    roles = Roles("date", freq="1h")
+    forecaster = Forecaster(horizon=2, context=8, roles=roles, recipe=Recipe(updates=1)).fit(table[["date", "wind"]])
+    session = Session(export_model(forecaster.deployment(), tmp_path / "wind.onnx", "onnx").path)
+    session.push([1.0], time="2024-03-01 10:00")
+    with pytest.raises(ValueError, match="time must be one step, 3600, later, got 7200; push rows left out as NaN"):
+        session.push([1.0], time="2024-03-01 12:00")
+    assert session.push([np.nan], time="2024-03-01 11:00")["forecast"].shape == (2, 1)
+    for wrong in ("NaT", np.timedelta64(1, "h"), True):
+        with pytest.raises(ValueError, match="time must be"):
+            session.push([1.0], time=wrong)
+
+
+def test_keyed_snapshots_that_do_not_fit_are_refused(vowels, samples, tmp_path):
+    session, path = KeyedSession(vowels), tmp_path / "keyed.npz"
+    session.push({"a": samples[0], "b": samples[1]})
+    session.snapshot(path)
+    arrays = dict(np.load(path))
+    said = json.loads(str(arrays.pop("about")))
+    for keys in (["a"], ["a", "a"], ["a", ["b"]], None, 5):
+        np.savez(path, about=np.array(json.dumps(said | {"keys": keys})), **arrays)
+        with pytest.raises(ValueError, match="must name each of its streams once, got the keys"):
+            session.restore(path)
+    assert set(session.keys) == {"a", "b"}
 
 
 def test_bad_snapshots_are_refused_in_one_line(vowels, samples, tmp_path):
