@@ -46,19 +46,20 @@ class CLibrary:
             """of the library, code and constants"""
             self._library = ctypes.CDLL(str(library))
         self._outputs = [np.empty(p.shape, np.dtype(str(p.dtype).removeprefix("torch."))) for p in deployment.outputs]
-        self._state = np.zeros(source.state_bytes + 8 * len(deployment.state), dtype=np.uint8)
+        self.state = np.zeros(source.state_bytes + 8 * len(deployment.state), dtype=np.uint8)
+        """the struct of the stream; put another in its place for another stream"""
         self._push = getattr(self._library, f"{name}_push")
         self._init = getattr(self._library, f"{name}_init")
         self.reset()
 
     def reset(self) -> None:
         """Forgets everything."""
-        self._init(_address(self._state))
+        self._init(_address(self.state))
 
     def push(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """One token of one row, arrays (1, ...); the outputs likewise."""
         given = [np.ascontiguousarray(array) for array in inputs]
-        self._push(_address(self._state), *map(_address, given), *map(_address, self._outputs))
+        self._push(_address(self.state), *map(_address, given), *map(_address, self._outputs))
         return [array[None].copy() for array in self._outputs]
 
 

@@ -141,6 +141,13 @@ class Program:
         view = self.computed(value)
         return view if view.meta.is_contiguous() else self.copied(view)
 
+    def cast(self, value: Value, dtype: torch.dtype) -> Value:
+        """The same numbers as another type."""
+        if value.dtype == dtype:
+            return value
+        template = "({0} != 0)" if dtype == torch.bool else f"({C_TYPES[dtype]})({{0}})"
+        return self.elementwise(value.shape, dtype, template, [value])
+
     def assign(self, target: View, value: Value) -> None:
         """Statement `target = value`, element by element."""
         if isinstance(value, View):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aaren.export.c_kernels import helper
 from aaren.export.c_operators import lower
 from aaren.export.c_program import C_TYPES, Buffer, Lazy, Program, Statement, literal
 from aaren.export.one_token import Deployment, Port, initial_value, program_of, quiet
@@ -21,58 +22,6 @@ RESERVED = re.compile(
     r"|volatile|while|s"
 )
 """Words of C, and the name of the state."""
-
-HELPERS = {
-    "linear": """\
-static void NAME(const REAL *x, const WEIGHT *w, const REAL *b, REAL *y, int rows, int inputs, int outputs)
-{
-    /* Sixteen sums at a time, which a compiler keeps in registers. */
-    for (int row = 0; row < rows; row++, x += inputs, y += outputs) {
-        for (int j = 0; j < outputs; j += 16) {
-            REAL sum[16] = {0};
-            const int n = outputs - j < 16 ? outputs - j : 16;
-            const WEIGHT *from = w + j;
-            if (n == 16) {
-                for (int k = 0; k < inputs; k++, from += outputs) {
-                    const REAL xk = x[k];
-                    for (int i = 0; i < 16; i++) { sum[i] += xk * (REAL)from[i]; }
-                }
-            } else {
-                for (int k = 0; k < inputs; k++, from += outputs) {
-                    const REAL xk = x[k];
-                    for (int i = 0; i < n; i++) { sum[i] += xk * (REAL)from[i]; }
-                }
-            }
-            for (int i = 0; i < n; i++) { y[j + i] = SCALED + (b ? b[j + i] : 0); }
-        }
-    }
-}
-""",
-    "norm": """\
-static void NAME(const REAL *x, const REAL *w, const REAL *b, REAL *y, int rows, int n, REAL epsilon)
-{
-    for (int row = 0; row < rows; row++, x += n, y += n) {
-        REAL mean = 0, variance = 0;
-        for (int i = 0; i < n; i++) { mean += x[i]; }
-        mean /= (REAL)n;
-        for (int i = 0; i < n; i++) { variance += (x[i] - mean) * (x[i] - mean); }
-        const REAL scale = 1 / ROOT(variance / (REAL)n + epsilon);
-        for (int i = 0; i < n; i++) { y[i] = (x[i] - mean) * scale * w[i] + b[i]; }
-    }
-}
-""",
-    "softmax": """\
-static void NAME(const REAL *x, REAL *y, int rows, int n)
-{
-    for (int row = 0; row < rows; row++, x += n, y += n) {
-        REAL most = x[0], sum = 0;
-        for (int i = 1; i < n; i++) { most = x[i] > most ? x[i] : most; }
-        for (int i = 0; i < n; i++) { y[i] = EXP(x[i] - most); sum += y[i]; }
-        for (int i = 0; i < n; i++) { y[i] /= sum; }
-    }
-}
-""",
-}
 
 
 @dataclass(frozen=True)
@@ -91,8 +40,9 @@ def _translate(deployment: Deployment) -> Program:
     with quiet():
         exported = program_of(deployment, rows=1).run_decompositions()
     program = Program()
+    _check_names(deployment)
     state = {
-        path: program.whole(f"s->{_field(path)}", leaf.shape, leaf.dtype, "state")
+        path: program.whole(f"s->{_identifier(path)}", leaf.shape, leaf.dtype, "state")
         for path, leaf in deployment.state.items()
     }
     inputs = [program.whole(_identifier(p.name), (1, *p.shape), p.dtype, "input") for p in deployment.inputs]
@@ -146,6 +96,15 @@ def _translate(deployment: Deployment) -> Program:
 def _identifier(name: str) -> str:
     name = re.sub(r"\W", "_", name)
     return f"{name}_" if RESERVED.fullmatch(name) else name
+
+
+def _check_names(deployment: Deployment) -> None:
+    ports = [_identifier(port.name) for port in (*deployment.inputs, *deployment.outputs)]
+    leaves = [_identifier(path) for path in deployment.state]
+    for names in (ports, leaves):
+        same = {name for name in names if names.count(name) > 1}
+        if same:
+            raise ValueError(f"names must differ in their letters and digits to have a form in C, got {same} twice")
 
 
 class _Memory:
@@ -208,7 +167,7 @@ def c_source(deployment: Deployment, name: str = "model") -> Source:
         *(_array(constant) for constant in constants),
         *(f"static {C_TYPES[dtype]} scratch_{_short(dtype)}[{size}];" for dtype, size in memory.sizes.items()),
         "",
-        *(_helper(kind) for kind in sorted(program.helpers)),
+        *(helper(kind) for kind in sorted(program.helpers)),
         _init(name, state),
         _push(name, deployment, statements, memory),
     ]
@@ -227,7 +186,9 @@ def _head(deployment: Deployment, flash: int, state: int, scratch: int) -> str:
         "",
         f"   Constants: {flash} bytes. Memory: {state} bytes of state for each stream and {scratch} bytes of scratch;",
         "   no heap. Not to be compiled with -ffast-math: the empty state is minus infinity. All streams share the",
-        "   scratch, so calls of two threads must not overlap.",
+        "   scratch, so calls of two threads must not overlap, and arrays passed to a call must not overlap either.",
+        "   Nothing is checked on the device: numbers must be finite (NaN only where it stands for a missing one), and",
+        "   times must increase.",
         "",
         *ports,
         "",
@@ -243,7 +204,7 @@ def _comment(text: str) -> str:
 
 
 def _state_type(name: str, state: dict[str, Tensor]) -> str:
-    fields = [f"    {C_TYPES[leaf.dtype]} {_field(path)}[{leaf.numel()}];" for path, leaf in state.items()]
+    fields = [f"    {C_TYPES[leaf.dtype]} {_identifier(path)}[{leaf.numel()}];" for path, leaf in state.items()]
     return "\n".join(["typedef struct {", *fields, f"}} {name}_state;", ""])
 
 
@@ -278,21 +239,11 @@ def _array(constant: Buffer) -> str:
     return f"static const {C_TYPES[constant.dtype]} {constant.name}[{constant.size}] = {{\n{values}}};"
 
 
-def _helper(kind: str) -> str:
-    form, _, variant = kind.partition("_")
-    real, f = ("double", "") if variant == "double" else ("float", "f")
-    text = HELPERS[form].replace("NAME", kind).replace("EXP", f"exp{f}").replace("ROOT", f"sqrt{f}")
-    if variant == "int8":
-        text = text.replace("const REAL *b,", "const REAL *scale, const REAL *b,")
-        text = text.replace("WEIGHT", "signed char").replace("SCALED", "sum[i] * scale[j + i]")
-    return text.replace("WEIGHT", real).replace("SCALED", "sum[i]").replace("REAL", real)
-
-
 def _init(name: str, state: dict[str, Tensor]) -> str:
     lines = []
     for path, leaf in state.items():
         value = literal(initial_value(path, leaf), leaf.dtype)
-        lines.append(f"    for (int i = 0; i < {leaf.numel()}; i++) {{ s->{_field(path)}[i] = {value}; }}")
+        lines.append(f"    for (int i = 0; i < {leaf.numel()}; i++) {{ s->{_identifier(path)}[i] = {value}; }}")
     body = "\n".join(lines)
     return (
         f"void {name}_init({name}_state *s)\n{{\n{body}\n}}\n\n"
@@ -308,10 +259,6 @@ def _push(name: str, deployment: Deployment, statements: Sequence[Statement], me
     body = [f"    (void){_identifier(port.name)};" for port in deployment.inputs]  # one may be unused
     body += [f"    {statement.code}" for statement in statements]
     return "\n".join([_signature(name, deployment), "{", *pointers, *body, "}", ""])
-
-
-def _field(path: str) -> str:
-    return _identifier(path)
 
 
 def _short(dtype: torch.dtype) -> str:

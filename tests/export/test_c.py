@@ -46,8 +46,9 @@ def test_tasks_are_the_same_in_c(classifier, forecaster):
         check_same(deployment, compiled(deployment).push)
 
 
-def test_rounded_matrices_take_a_byte_a_weight():
-    deployment = deploy_layer(Encoder(1, 64, 4, 64).eval())
+@pytest.mark.parametrize("layer", ["aaren", "gru"])
+def test_rounded_matrices_take_a_byte_a_weight(layer):
+    deployment = deploy_layer(Encoder(1, 64, 4, 64, layer=layer).eval())
     small = round_weights(deployment)
     source = c_source(small)
     assert source.flash_bytes < 0.3 * c_source(deployment).flash_bytes
@@ -63,6 +64,20 @@ def test_reset_and_another_stream_of_the_same_program():
     again = [library.push(token)[0] for token in tokens]
     np.testing.assert_array_equal(once, again)
     assert not np.array_equal(library.push(tokens[0])[0], once[0])  # the past counts
+
+
+def test_two_streams_have_a_struct_each():
+    deployment = deploy_layer(Encoder(1, 16, 2, 16, layer="aaren_gated").eval())
+    library = compiled(deployment)
+    states = [library.state, library.state.copy()]
+    random = np.random.default_rng(0)
+    tokens = [deployment.draw(random, 1, i) for i in range(20)]
+    expect_one, expect_other = flat_push(deployment), flat_push(deployment)
+    for token, foreign in zip(tokens, tokens[::-1], strict=True):
+        library.state = states[0]
+        np.testing.assert_allclose(library.push(token)[0], expect_one(token)[0], atol=1e-5)
+        library.state = states[1]
+        np.testing.assert_allclose(library.push(foreign)[0], expect_other(foreign)[0], atol=1e-5)
 
 
 def test_the_program_needs_no_heap_and_no_libraries():
@@ -85,11 +100,12 @@ class _Sums(torch.nn.Module):
         y = torch.stack([x.sum(1), x.mean(1), x.amax(1), x[:, 0] ** 3], dim=1)
         matrix = x[:, :, None] * x[:, None, :]
         y = torch.cat([y, torch.bmm(matrix, one[:, :, None])[..., 0], (x % 0.7), x.cumsum(1)], dim=1)
+        y = torch.cat([y, torch.nn.functional.gelu(x)], dim=1)
         return (y,), (other, x.clone())  # leaves change places
 
 
 def _sums(module):
-    ports = (Port("x", (3,), torch.float32, ""),), (Port("y", (13,), torch.float32, ""),)
+    ports = (Port("x", (3,), torch.float32, ""),), (Port("y", (16,), torch.float32, ""),)
     return Deployment(module, *ports, lambda r, n, _: [r.normal(size=(n, 3)).astype(np.float32)], "test")
 
 
@@ -106,6 +122,37 @@ class _Unknown(_Sums):
 def test_an_operator_without_a_form_in_c_is_named():
     with pytest.raises(ValueError, match=r"operators that have a form in C, got aten\.digamma"):
         c_source(_sums(_Unknown()))
+
+
+class _Half(_Sums):
+    def forward(self, inputs, state):
+        return (inputs[0].half().float(),), state
+
+
+class _Whole(_Sums):
+    def forward(self, inputs, state):
+        return (torch.mm(inputs[0].long(), torch.ones(3, 3, dtype=torch.long)).float(),), state
+
+
+@pytest.mark.parametrize(
+    ("module", "message"), [(_Half, "got torch.float16"), (_Whole, "real numbers .* got torch.int64")]
+)
+def test_types_without_a_form_in_c_are_named(module, message):
+    with pytest.raises(ValueError, match=message):
+        c_source(_sums(module()))
+
+
+class _Names(_Sums):
+    def initial_state(self, batch_size):
+        return {"a.b": torch.zeros(batch_size, 3), "a_b": torch.zeros(batch_size, 3)}
+
+    def forward(self, inputs, state):
+        return (torch.cat([inputs[0]] * 4 + [inputs[0].sum(1, True)], 1),), state
+
+
+def test_names_that_become_the_same_in_c_are_refused():
+    with pytest.raises(ValueError, match="names must differ in their letters and digits"):
+        c_source(_sums(_Names()))
 
 
 EVIL = [
