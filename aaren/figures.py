@@ -1,51 +1,63 @@
 """Pictures of results."""
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
-from statistics import stdev
+from statistics import fmean, stdev
+from typing import Any
 
 from aaren.comparison import Metric, Record
-from aaren.grid import Grid, mean
+from aaren.grid import Grid
 from aaren.png import new_figure, write_png
+
+FAR = 1.4
+"""An error of so many times the least of its panel is written at the edge: the others are to be told apart."""
 
 
 def comparison_figure(grid: Grid, metric: Metric, path: Path, title: str) -> None:
-    """A line of dots for each row of the grid, a dot with its standard deviation for each column, as PNG.
+    """A panel for each row of the grid, in it a dot with its standard deviation for each column, as PNG.
 
     Raises:
         ImportError: matplotlib is not installed.
         OSError: the folder cannot be written.
     """
-    figure = new_figure(8, 1.5 + 0.25 * len(grid.rows) * (1 + 0.5 * len(grid.columns)))
-    axes = figure.subplots()
-    values = []
-    for number, column in enumerate(grid.columns):
-        places, means, spreads = [], [], []
-        for place, row in enumerate(grid.rows):
-            if runs := grid.runs(metric, row, column):
-                places.append(place + 0.7 * ((number + 0.5) / len(grid.columns) - 0.5))
-                means.append(mean(runs))
-                spreads.append(stdev(runs.values()) if len(runs) > 1 else 0.0)
-        axes.errorbar(
-            means,
-            places,
-            xerr=spreads,
-            fmt="os^dvPX*"[number % 8],
-            color=f"C{number}" if number < 10 else "black",  # there are ten colours
-            label=column,
-            markersize=4,
-            capsize=2,
-        )
-        values += means
-    if values and min(values) > 0 and max(values) > 5 * min(values):
-        axes.set_xscale("log")
-    axes.set_yticks(range(len(grid.rows)), [", ".join(map(str, row)) for row in grid.rows])
-    axes.set_ylim(len(grid.rows) - 0.5, -0.5)
-    axes.set_xlabel(metric.title)
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=8)
+    across = min(4, len(grid.rows))
+    down = ceil(len(grid.rows) / across)
+    figure = new_figure(2.8 * max(across, 2), (0.6 + 0.17 * len(grid.columns)) * down + 0.8)
+    panels = list(figure.subplots(down, across, squeeze=False, sharey=True).flat)
+    for panel, row in zip(panels, grid.rows, strict=False):
+        runs = [grid.runs(metric, row, column) for column in grid.columns]
+        _dots(panel, [list(some.values()) for some in runs], metric)
+        panel.set_title(", ".join(map(str, row)), fontsize=9)
+        panel.set_yticks(range(len(grid.columns)), grid.columns, fontsize=8)
+        panel.tick_params(axis="x", labelsize=8)
+    panels[0].invert_yaxis()  # of all: they share it
+    for panel in panels[len(grid.rows) :]:
+        panel.set_axis_off()
+    figure.supxlabel(metric.title, fontsize=9)
     figure.suptitle(title, fontsize=10, wrap=True)
     write_png(figure, path)
+
+
+def _dots(panel: Any, columns: Sequence[Sequence[int | float]], metric: Metric) -> None:
+    """A line for each column, from above; the best is filled."""
+    means = [fmean(runs) if runs else None for runs in columns]
+    known = [value for value in means if value is not None]
+    best = max(known) if metric.higher_is_better else min(known)
+    limit = FAR * best if best > 0 and not metric.higher_is_better else float("inf")
+    for place, (runs, value) in enumerate(zip(columns, means, strict=True)):
+        if value is None:
+            continue
+        if value > limit:
+            text = f"{value:.{metric.digits}f} →"
+            panel.annotate(text, (1, place), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=7)
+            continue
+        spread = stdev(runs) if len(runs) > 1 else 0.0
+        filled = "C0" if value == best else "white"
+        panel.errorbar(value, place, xerr=spread, fmt="o", color="C0", mfc=filled, markersize=4, capsize=2)
+    panel.grid(alpha=0.3)
+    panel.margins(x=0.15)
+    panel.locator_params(axis="x", nbins=4)
 
 
 def streaming_figure(streams: Sequence[Record], path: Path, title: str) -> None:

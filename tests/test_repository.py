@@ -70,6 +70,12 @@ def test_readme_holds_the_table_of_the_demo():
     assert table in (ROOT / "README.md").read_text()
 
 
+def test_readme_holds_the_table_of_forecasts():
+    sections = (ROOT / "benchmarks" / "results" / "forecast" / "table.md").read_text().split("### ")
+    (streams,) = [s for s in sections if "test MSE, one stream that is never reset" in s.partition("\n")[0]]
+    assert streams.split("\n\n")[1].strip() in (ROOT / "README.md").read_text()
+
+
 def test_readme_holds_the_figures_of_the_benchmark():
     tables = (ROOT / "benchmarks" / "results" / "speed" / "table.md").read_text().split("### ")
     figures, streams = (table.split("\n\n")[1].strip() for table in tables[1:3])
