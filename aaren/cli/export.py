@@ -26,7 +26,8 @@ class Export:
     out: Path | None = None
     """file to write; by default MODEL with the ending of the format"""
     state: Literal["float32", "float64"] = "float64"
-    """precision of accumulating sums, and of numbers in the units of the data; float32 for devices without float64"""
+    """precision of accumulating sums, and of numbers in the units of the data; float32 for devices without float64
+    (times of irregular rows stay float64)"""
     int8: bool = False
     """store the weights of matrices in a byte each; outputs then differ from the saved model's"""
 

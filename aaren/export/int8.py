@@ -1,8 +1,8 @@
 """Weights of a byte each: whole numbers from -127 to 127 times a scale for each output.
 
 Only matrices are rounded, and rounded as numbers: the model with rounded weights is an ordinary model, whose accuracy
-is measured like any other's, and each format stores a matrix as bytes if that loses nothing. Scores, decays, norms,
-biases and all arithmetic stay as they were.
+is measured like any other's, and each format stores a matrix as bytes if that loses nothing. Decays, norms, biases and
+all arithmetic stay as they were.
 """
 
 import copy
