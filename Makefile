@@ -1,12 +1,14 @@
 # Two commands do everything on a machine with Python 3.11 or newer and make:
 #   make demo    the comparison on JapaneseVowels, then one utterance streamed sample by sample
 #   make test    format, lint, imports, types, tests
+# A third, with Node.js and Chromium: make browser trains, builds and tests the example page.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := results/demo
+PAGE := examples/browser
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format browser clean
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +34,12 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --cov=aaren --cov=aaren_runtim
 test: lint
 	$(PYTEST) -m "not unchecked" --jaxtyping-packages=aaren,beartype.beartype --cov-report=
 	JAXTYPING_DISABLE=1 $(PYTEST) -m unchecked --cov-append --cov-report=term
+
+browser: $(VENV)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python $(PAGE)/make_model.py
+	npm --prefix $(PAGE) ci --ignore-scripts --no-audit --no-fund
+	npm --prefix $(PAGE) run build
+	npm --prefix $(PAGE) test
 
 format: $(VENV)/.ready
 	$(BIN)/ruff format .
