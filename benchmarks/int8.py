@@ -2,9 +2,9 @@
 
     python benchmarks/int8.py [--seeds 3]
 
-Trains preset `small`, exports ONNX with and without int8, and streams the test part through both with `aaren_runtime`: the
-accuracy after the last sample of each case, and the squared error (in spreads of the training part) of all forecasts of
-one stream that is never reset. Prints the table of docs/export.md and writes `results/int8.jsonl`.
+Trains preset `small`, exports ONNX with and without int8, and streams the test part through both with `aaren_runtime`:
+the accuracy after the last sample of each case, and the squared error (in spreads of the training part) of all forecasts
+of one stream that is never reset. Prints the table of docs/export.md and writes `results/int8.jsonl`.
 """
 
 import argparse
@@ -44,9 +44,8 @@ def classify(layer: str, seed: int, folder: Path) -> tuple[str, list[tuple[int, 
         hits = []
         for case, label in zip(test.cases, test.labels, strict=True):
             session.reset()
-            for sample in case.T:
-                probabilities = session.push(sample)["probabilities"]
-            hits.append(classes[int(probabilities.argmax())] == label)
+            answers = [session.push(sample)["probabilities"] for sample in case.T]
+            hits.append(classes[int(answers[-1].argmax())] == label)
         return float(np.mean(hits))
 
     return "accuracy", both(model.deployment(), folder, accuracy)
