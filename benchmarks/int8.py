@@ -3,8 +3,8 @@
     python benchmarks/int8.py [--seeds 3]
 
 Trains preset `small`, exports ONNX with and without int8, and streams the test part through both with `aaren_runtime`:
-the accuracy after the last sample of each case, and the squared error (in spreads of the training part) of all forecasts
-of one stream that is never reset. Prints the table of docs/export.md and writes `results/int8.jsonl`.
+the accuracy after the last sample of each case, and the squared error (in spreads of the training part) of all
+forecasts of one stream that is never reset. Prints the table of docs/export.md and writes `results/int8.jsonl`.
 """
 
 import argparse
