@@ -36,6 +36,8 @@ test: lint
 	JAXTYPING_DISABLE=1 $(PYTEST) -m unchecked --cov-append --cov-report=term
 
 browser: $(VENV)/.ready
+	@command -v npm >/dev/null || { echo "make browser needs Node.js 20.19 or newer with npm" >&2; exit 1; }
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { echo "make browser needs Chromium (CHROMIUM=its path)" >&2; exit 1; }
 	OMP_NUM_THREADS=1 $(BIN)/python $(PAGE)/make_model.py
 	npm --prefix $(PAGE) ci --ignore-scripts --no-audit --no-fund
 	npm --prefix $(PAGE) run build

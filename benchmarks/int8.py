@@ -23,6 +23,7 @@ from aaren.data.labelled import load_train_and_test
 from aaren.data.parts import load_parts
 from aaren.export.files import export_model
 from aaren.export.int8 import round_weights
+from aaren.files import write_folder
 from aaren.tasks.classify import PRESETS as CLASSIFIERS
 from aaren.tasks.classify import Classifier
 from aaren.tasks.forecast import PRESETS as FORECASTERS
@@ -57,9 +58,9 @@ def forecast(layer: str, seed: int, folder: Path) -> tuple[str, list[tuple[int, 
     model = Forecaster(
         layer, horizon=HORIZON, roles=parts.roles, validation=parts.validation, seed=seed, **FORECASTERS["small"]
     ).fit(parts.before_test)
-    table = parts.test_after(HORIZON)[0].drop(columns=parts.roles.time)
-    times = parts.test_after(HORIZON)[0][parts.roles.time].to_numpy()
-    values = table.to_numpy(dtype=np.float64)
+    table, start = parts.test_after(model.context)
+    times = table[parts.roles.time].to_numpy()
+    values = table.drop(columns=parts.roles.time).to_numpy(dtype=np.float64)
     training = parts.frame.iloc[: parts.training].drop(columns=parts.roles.time).to_numpy(dtype=np.float64)
     spread = training.std(axis=0)
 
@@ -68,6 +69,8 @@ def forecast(layer: str, seed: int, folder: Path) -> tuple[str, list[tuple[int, 
         errors = []
         for i in range(len(values) - HORIZON):
             forecast = session.push(values[i], time=times[i])["forecast"]
+            if i < start - 1:  # before the test part
+                continue
             errors.append((((forecast - values[i + 1 : i + 1 + HORIZON]) / spread) ** 2).mean())
         return float(np.mean(errors))
 
@@ -98,8 +101,8 @@ def main() -> None:
                     | {"bytes": whole, "int8_bytes": small}
                     | environment()
                 )
-                RESULTS.write_text("".join(json.dumps(record) + "\n" for record in records))
                 print(f"{data} {layer} {seed}: {metric} {before:.5f}, int8 {after:.5f}", flush=True)
+    write_folder(RESULTS.parent, {RESULTS.name: "".join(json.dumps(record) + "\n" for record in records).encode()})
     print("| data | layer | file | | with int8 | of the size |\n| --- | --- | ---: | ---: | ---: | ---: |")
     for data, layer in dict.fromkeys((r["data"], r["layer"]) for r in records):
         own = [r for r in records if (r["data"], r["layer"]) == (data, layer)]

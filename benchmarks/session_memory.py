@@ -9,6 +9,7 @@ table and writes `results/session_memory.jsonl`. Linux only (/proc).
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,11 @@ def stream(path: str, tokens: int) -> None:
         session.push(samples[number % len(samples)])
         if number in checkpoints:
             pages = int(Path("/proc/self/statm").read_text().split()[1])
-            record = {"tokens": number, "resident_bytes": pages * 4096, "seconds": time.perf_counter() - start}
+            record = {
+                "tokens": number,
+                "resident_bytes": pages * os.sysconf("SC_PAGE_SIZE"),
+                "seconds": time.perf_counter() - start,
+            }
             print(json.dumps(record), flush=True)
 
 
@@ -45,8 +50,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Resident memory of an endless stream without PyTorch.")
     parser.add_argument("--tokens", type=int, default=10_000_000)
     tokens = parser.parse_args().tokens
-    if tokens < 1000:
-        parser.error(f"--tokens must be at least 1000, got {tokens}")
+    if tokens < 10_000:
+        parser.error(f"--tokens must be at least 10000, got {tokens}")
     with tempfile.TemporaryDirectory() as folder:
         model = export_model(make_encoder("aaren", 64)[1], Path(folder) / "model.onnx", "onnx")
         command = [sys.executable, __file__, "--stream", str(model.path), str(tokens)]

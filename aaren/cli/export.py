@@ -56,4 +56,4 @@ class Export:
         )
         if self.int8:
             changed = largest_difference(whole, flat_push(deployment))
-            print(f"rounding to int8 changes outputs by up to {changed:.1g} of the largest")
+            print(f"rounding to int8 changes outputs by up to {changed:.1g} of their range")

@@ -12,7 +12,10 @@ Push = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 
 STEPS = 1_000
 TOLERANCE = 1e-5
-"""Of each number of an output, in its unit or, if that is larger, its largest size in the stream."""
+"""Of each number of an output, in its unit or, if that is larger, the range that it has in the stream."""
+
+ROUNDING = 2
+"""Steps of a number's own precision that never count: where it is large, its unit may be less than one."""
 
 
 def flat_push(deployment: Deployment, rows: int = 1) -> Push:
@@ -30,21 +33,29 @@ def flat_push(deployment: Deployment, rows: int = 1) -> Push:
 
 
 def largest_difference(deployment: Deployment, push: Push, *, rows: int = 1, steps: int = STEPS) -> float:
-    """The largest difference of any number of an output in a stream with a carried state, in units of `TOLERANCE`'s;
-    infinite if one is finite and the other not."""
+    """The largest difference of any number of an output in a stream with a carried state, in the sizes of `TOLERANCE`;
+    infinite if one is missing or infinite and the other not."""
     expect, random = flat_push(deployment, rows), np.random.default_rng(1)
-    units = [np.broadcast_to(port.unit, port.shape).astype(np.float64) for port in deployment.outputs]
-    largest, difference = [unit.copy() for unit in units], [np.zeros_like(unit) for unit in units]
+    sizes = [np.broadcast_to(port.unit, port.shape).astype(np.float64) for port in deployment.outputs]
+    least, most = [np.full_like(size, np.inf) for size in sizes], [np.full_like(size, -np.inf) for size in sizes]
+    difference = [np.zeros_like(size) for size in sizes]
     for number in range(steps):
         inputs = deployment.draw(random, rows, number)
         for i, (expected, got) in enumerate(zip(expect(inputs), push(inputs), strict=True)):
-            if expected.shape != np.shape(got) or not np.array_equal(np.isfinite(expected), np.isfinite(got)):
-                return float("inf")
             finite = np.isfinite(expected)
-            apart = np.abs(np.where(finite, expected, 0.0) - np.where(finite, got, 0.0))
-            largest[i] = np.maximum(largest[i], np.abs(np.where(finite, expected, 0.0)).max(axis=0))
-            difference[i] = np.maximum(difference[i], apart.max(axis=0))
-    return max(float((d / most).max()) for d, most in zip(difference, largest, strict=True))
+            holes = [np.where(np.isfinite(one), 0.0, one) for one in (expected, got)]
+            if expected.shape != np.shape(got) or not np.array_equal(*holes, equal_nan=True):
+                return float("inf")
+            if not finite.any():
+                continue
+            whole = expected.astype(np.float64)
+            free = ROUNDING * np.finfo(expected.dtype).eps * np.abs(whole)
+            apart = np.abs(np.where(finite, whole, 0.0) - np.where(finite, got, 0.0))
+            difference[i] = np.maximum(difference[i], np.where(finite, apart - free, 0.0).max(axis=0))
+            least[i] = np.minimum(least[i], np.where(finite, whole, np.inf).min(axis=0))
+            most[i] = np.maximum(most[i], np.where(finite, whole, -np.inf).max(axis=0))
+    ranges = [np.maximum(size, high - low) for size, low, high in zip(sizes, least, most, strict=True)]
+    return max(float((apart / size).max()) for apart, size in zip(difference, ranges, strict=True))
 
 
 def check_same(deployment: Deployment, push: Push, *, rows: int = 1) -> float:

@@ -25,7 +25,7 @@ class Exported:
     state_bytes: int
     """of one stream"""
     difference: float
-    """the largest of any output from PyTorch's in 1,000 carried steps, over the largest output"""
+    """the largest of any output from PyTorch's in 1,000 carried steps, see `aaren.export.check.TOLERANCE`"""
     memory: dict[str, int]
     """further sizes that the format tells, in bytes"""
 

@@ -7,16 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from aaren.data.calendar import CYCLES, DAY
-from aaren.data.rows import Layout
+from aaren.data.rows import LARGEST, Layout
 from aaren.data.series import Kind, Roles
 from aaren.export.one_token import Deployment, Port, check_exportable
 from aaren.layers.fold import fold
 from aaren.layers.protocol import State
 
+LONG = 500
+"""Steps of the pause in an example."""
+
 START = 1.7e9
 """When an example begins, in seconds since 1970."""
 
-SHORTEST = 1e-6
+SHORTEST = 1e-30
 """Steps between two rows, at least."""
 
 TIME_ZERO = 4 * DAY
@@ -66,6 +69,8 @@ class ForecasterStep(nn.Module):
         values = self._scaled("values", next(rest))
         weight = next(self.model.parameters()).dtype
         observed = ~torch.isnan(values)
+        # What the library refuses spoils the output, which a runtime sees before it keeps the state.
+        values = torch.where(values.abs() > LARGEST, torch.inf, values)
         row = [torch.where(observed, values, 0.0), observed.to(self.dtype)]
         after: dict[str, State] = {}
         elapsed = values.new_ones(values.shape[0])
@@ -147,7 +152,9 @@ def deploy_forecaster(
         arrays = []
         for port in inputs:
             if port.name == "time":
-                late = 0.0 if roles.freq else random.uniform(0, 0.5)
+                # Without a fixed distance: some rows late, some close to the next, once a long pause.
+                late = 0.0 if roles.freq else 0.9999 if number % 10 == 0 else random.uniform(0.001, 0.5)
+                late += 0.0 if roles.freq or number < LONG else LONG
                 arrays.append(np.full(rows, START + (number + late) * kind.step))
                 continue
             scales = np.array(getattr(layout, {"future": "known"}.get(port.name, port.name)))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import tempfile
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,10 +83,10 @@ class Model:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what is wrong is said by the exception
+        nowhere = f"/nonexistent/{uuid.uuid4()}"  # a file that names others, to be read as weights, finds none
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", nowhere)
         try:
-            with tempfile.TemporaryDirectory() as empty:  # a file that names others, to be read as weights, finds none
-                options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
-                self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a class for each kind of failure, none of them public
             reason = " ".join(str(error).split())[:200]
             raise ValueError(

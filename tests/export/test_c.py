@@ -208,9 +208,11 @@ def test_a_difference_in_a_small_channel_or_in_what_is_missing_counts():
 
     def wrong(inputs):
         (y,) = flat_push(deployment)(inputs)
-        return [y + np.array([0, 0.1])]
+        return [(y + np.array([0, 0.1])).astype(np.float32)]
 
     assert largest_difference(deployment, wrong, steps=20) > 0.01
+    infinite = largest_difference(deployment, lambda x: [np.nan_to_num(right(x)[0], nan=np.inf)], steps=20)
+    assert infinite == float("inf")
     assert largest_difference(deployment, lambda x: [np.nan_to_num(right(x)[0])], steps=20) == float("inf")
 
 
@@ -261,3 +263,15 @@ def test_buffers_in_use_at_the_same_time_never_overlap():
 def test_numbers_in_c(number, dtype, text):
     value = float(np.float32(number)) if dtype == torch.float32 else number
     assert literal(value, dtype) == text
+
+
+class _High(_Sums):
+    def forward(self, inputs, state):
+        return (inputs[0].double() + 1e6,), state
+
+
+def test_a_difference_far_from_zero_counts():
+    ports = (Port("x", (1,), torch.float32, ""),), (Port("y", (1,), torch.float64, ""),)
+    deployment = Deployment(_High(), *ports, lambda r, n, _: [r.normal(size=(n, 1)).astype(np.float32)], "test")
+    right = flat_push(deployment)
+    assert largest_difference(deployment, lambda x: [right(x)[0] + 1.0], steps=50) > 0.1

@@ -231,12 +231,13 @@ def test_bad_model_files_are_refused_in_one_line(vowels, tmp_path):
         Session(tmp_path / "none.onnx")
 
 
-def test_a_file_whose_weights_lie_in_others_is_refused(vowels, tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", ["secret.bin", "{folder}/secret.bin", "../{name}/secret.bin", "*/_ORT_MEM_ADDR_/*"])
+def test_a_file_whose_weights_lie_in_others_is_refused(vowels, tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
     model = onnx.load(vowels)
     weight = next(one for one in model.graph.initializer if len(one.raw_data) > 500)
     (tmp_path / "secret.bin").write_bytes(weight.raw_data)
-    onnx.external_data_helper.set_external_data(weight, "secret.bin")
+    onnx.external_data_helper.set_external_data(weight, place.format(folder=tmp_path, name=tmp_path.name))
     weight.ClearField("raw_data")
     (tmp_path / "names.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ValueError, match="must be a whole ONNX file"):
@@ -247,9 +248,10 @@ def test_numbers_that_overflow_are_refused(forecaster, rows, tmp_path):
     session = Session(export_model(forecaster.deployment(), tmp_path / "load.onnx", "onnx").path)
     given = {name: value for name, value in rows[0][2].items() if name != "values"}
     before = session.state
-    with pytest.raises(ValueError, match="inputs must be of the size of the training data, got some that overflow"):
-        session.push([1e300, 0.0], **given)
-    assert session.state is before
+    for large in (1e300, -1e18):
+        with pytest.raises(ValueError, match="inputs must be of the size of the training data, got some that overflow"):
+            session.push([large, 0.0], **given)
+        assert session.state is before
     assert np.isfinite(session.push(rows[0][2]["values"], **given)["forecast"]).all()
 
 

@@ -18,21 +18,23 @@ let session, signal;
 let rows = []; // {time, value, earlier, mean, low, high}: what came, what had been forecast, what is forecast
 let number = 0; // of the next row
 let playing = false;
+let plays = 0; // a play that is sleeping as it is stopped must not go on with the next
 let saved = null;
 const times = [];
 
 /** Consumes the next row of the signal; false at its end. */
 async function next() {
   if (number >= signal.time.length) return false;
+  const time = signal.time[number];
   const lost = find("lost").checked && Math.random() < LOST;
   const value = lost ? NaN : (signal.values[number][0] ?? NaN);
   const start = performance.now();
-  const { forecast } = await session.push({ values: [value], time: signal.time[number] });
+  const { forecast } = await session.push({ values: [value], time });
   times.push(performance.now() - start);
   number += 1;
   const [mean, low, high] = [0, 1, 2].map((which) => Array.from(forecast).filter((_, i) => i % 3 === which));
   const before = rows[rows.length - DAY];
-  rows.push({ time: signal.time[number], value, earlier: before ? before.mean[DAY - 1] : NaN, mean, low, high });
+  rows.push({ time, value, earlier: before ? before.mean[DAY - 1] : NaN, mean, low, high });
   return true;
 }
 
@@ -50,29 +52,37 @@ function update() {
   show("mae", both.length ? `${error("earlier").toFixed(2)} ${signal.unit}` : "–");
   show("naive", both.length ? `${error("yesterday").toFixed(2)} ${signal.unit}` : "–");
   find("restore").disabled = playing || saved === null;
-  for (const id of ["step", "save", "reset"]) find(id).disabled = playing;
+  for (const id of ["save", "reset"]) find(id).disabled = playing;
+  find("step").disabled = playing || number >= signal.time.length;
 }
 
 async function play() {
   playing = !playing;
+  plays += 1;
+  const own = plays;
+  if (playing && number >= signal.time.length) [number, rows] = [0, []];
+  if (playing && number === 0) session.reset();
   find("play").textContent = playing ? "Pause" : "Play";
-  if (!playing) return;
-  if (number >= signal.time.length) [number, rows] = [0, []];
-  if (number === 0) session.reset();
-  let due = performance.now();
-  while (playing) {
-    if (!(await next())) break;
-    update();
-    due = Math.max(due + 1000 / Number(find("speed").value), performance.now());
-    await new Promise((done) => setTimeout(done, due - performance.now()));
-  }
-  playing = false;
-  find("play").textContent = "Play";
   update();
+  let due = performance.now();
+  try {
+    while (playing && own === plays && (await next())) {
+      update();
+      due = Math.max(due + 1000 / Number(find("speed").value), performance.now());
+      await new Promise((done) => setTimeout(done, due - performance.now()));
+    }
+  } finally {
+    if (own === plays) {
+      playing = false;
+      find("play").textContent = "Play";
+      update();
+    }
+  }
 }
 
 function save() {
   saved = { text: session.snapshot(), rows: [...rows], number };
+  find("status").textContent = `State after ${session.steps.toLocaleString("en")} rows saved.`;
   update();
 }
 
@@ -80,6 +90,14 @@ function restore() {
   session.restore(saved.text);
   rows = [...saved.rows];
   number = saved.number;
+  find("status").textContent = `Back at row ${session.steps.toLocaleString("en")}.`;
+  update();
+}
+
+/** The signal goes on: see how the model learns it anew. */
+function forget() {
+  session.reset();
+  find("status").textContent = "The past is forgotten; the signal goes on.";
   update();
 }
 
@@ -90,18 +108,20 @@ async function start() {
   session = await Session.open(await model.arrayBuffer());
   await session.push({ values: [NaN], time: signal.time[0] }); // the first call prepares the kernels
   session.reset();
-  find("play").onclick = play;
-  find("step").onclick = () => next().then(update);
+  find("play").onclick = () => play().catch(report);
+  find("step").onclick = () => next().then(update, report);
   find("save").onclick = save;
   find("restore").onclick = restore;
-  find("reset").onclick = () => (session.reset(), update()); // the signal goes on: see how the model learns it anew
+  find("reset").onclick = forget;
   find("play").disabled = false;
   new ResizeObserver(update).observe(find("chart"));
   window.demo = { Session, session }; // for the console, and the test
   update();
 }
 
-start().catch((error) => {
+function report(error) {
   find("error").textContent = error.message;
   find("error").hidden = false;
-});
+}
+
+start().catch(report);

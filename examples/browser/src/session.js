@@ -20,7 +20,7 @@ export class Session {
     } catch {
       about = null;
     }
-    if (about === null) throw new Error("model must be a whole file that aaren exported, got something else");
+    if (about === null || typeof about !== "object") throw new Error("model must be a whole file that aaren exported, got something else");
     if (about.format !== FORMAT) {
       throw new Error(`format of the model must be ${FORMAT}, got ${about.format}; export it again`);
     }
@@ -28,9 +28,17 @@ export class Session {
     try {
       model = await ort.InferenceSession.create(content, { executionProviders: ["wasm"], intraOpNumThreads: 1 });
     } catch (error) {
+      if (/no available backend/.test(error.message)) throw new Error(`ONNX Runtime must be there: ${error.message}`);
       throw new Error(`model must be a whole ONNX file, got one that cannot be read (${error.message})`);
     }
-    return new Session(model, about, fingerprint(content));
+    try {
+      const session = new Session(model, about, fingerprint(content));
+      const wanted = [...about.inputs, ...about.state].map((one) => one.name).sort();
+      if (String(wanted) !== String([...model.inputNames].sort())) throw new Error("it has other inputs than it says");
+      return session;
+    } catch (error) {
+      throw new Error(`model must be one that aaren exported, got one that is damaged: ${error.message}`);
+    }
   }
 
   constructor(model, about, mark) {
@@ -59,9 +67,15 @@ export class Session {
    *
    * @param {Object<string, number[]>} inputs numbers in the units of the data; NaN or null where one is missing
    * @returns {Promise<Object<string, Float32Array | Float64Array>>} the outputs, row by row
+   * @throws {Error} an input that is missing, unknown, of another size or not finite, a time that does not follow; the
+   *   stream stays as it was
    */
   async push(inputs) {
+    const names = this.about.inputs.map((port) => port.name);
+    const strange = Object.keys(inputs).find((name) => !names.includes(name));
+    if (strange) throw new Error(`inputs must be ${names.join(", ")}, got ${strange}`);
     const given = Object.fromEntries(this.about.inputs.map((port) => [port.name, accepted(port, inputs[port.name])]));
+    this.#checkTime(given.time);
     const results = await this.model.run({ ...given, ...this.state });
     const outputs = Object.fromEntries(this.about.outputs.map((port) => [port.name, results[port.name].data]));
     if (Object.values(outputs).some((array) => !array.every(Number.isFinite))) {
@@ -70,6 +84,17 @@ export class Session {
     this.state = Object.fromEntries(this.about.state.map((leaf) => [leaf.name, results[leaf.next]]));
     this.steps += 1;
     return outputs;
+  }
+
+  #checkTime(time) {
+    const before = this.state["state.time"];
+    if (!time || !before || Number.isNaN(before.data[0])) return; // NaN: the first row
+    const passed = time.data[0] - before.data[0];
+    if (passed <= 0) throw new Error(`time must be later than that of the row before, got ${passed} after it`);
+    const { freq, step } = this.about.about;
+    if (freq && Math.abs(passed - step) > 1e-3 * step) {
+      throw new Error(`time must be one step, ${step}, later, got ${passed}; push rows left out as NaN`);
+    }
   }
 
   /** The state as text: to keep, to send, to go on from elsewhere. */

@@ -23,8 +23,8 @@ after(async () => {
 });
 
 /** The page when it is ready, and what went wrong on it. */
-async function open(viewport, colorScheme = "light") {
-  const page = await browser.newPage({ viewport, colorScheme, deviceScaleFactor: 2 });
+async function open(viewport, colorScheme = "light", context = browser) {
+  const page = await context.newPage(context === browser ? { viewport, colorScheme, deviceScaleFactor: 2 } : undefined);
   const trouble = [];
   const own = server.resolvedUrls.local[0];
   page.on("pageerror", (error) => trouble.push(error.message));
@@ -117,7 +117,16 @@ test("bad files and bad inputs are refused in one line", async () => {
         messages[name] = error.message;
       }
     }
-    const inputs = { none: {}, two: { values: [1, 2], time: 1 }, infinite: { values: [Infinity], time: 1 } };
+    await window.demo.session.push({ values: [20], time: 3600 });
+    const inputs = {
+      none: {},
+      two: { values: [1, 2], time: 7200 },
+      infinite: { values: [Infinity], time: 7200 },
+      large: { values: [1e18], time: 7200 },
+      unknown: { values: [1], time: 7200, future: 3 },
+      again: { values: [1], time: 3600 },
+      gap: { values: [1], time: 3600 * 100 },
+    };
     for (const [name, input] of Object.entries(inputs)) {
       try {
         await window.demo.session.push(input);
@@ -132,6 +141,10 @@ test("bad files and bad inputs are refused in one line", async () => {
   assert.match(messages.newer, /^format of the model must be 1, got 9/);
   assert.match(messages.none, /^values must be given/);
   assert.match(messages.two, /^values must be 1 numbers, got 2/);
+  assert.match(messages.large, /^inputs must be of the size of the training data/);
+  assert.match(messages.unknown, /^inputs must be values, time, got future/);
+  assert.match(messages.again, /^time must be later/);
+  assert.match(messages.gap, /^time must be one step, 3600, later, got 356400/);
   assert.match(messages.infinite, /^values must be finite, or NaN, got Infinity/);
   await page.close();
 });
@@ -154,13 +167,40 @@ for (const [name, viewport, scheme] of [
     assert.ok((await error("mae")) < (await error("naive")), "the model must be better than yesterday's reading");
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), "nothing sticks out");
     if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/browser-${name}.png` });
+    await page.locator("#step").click();
+    const remembered = await shape();
+    await page.locator("#restore:enabled").click();
+    assert.deepEqual([await steps(), await shape()], [count, forecast]);
     await page.locator("#reset").click();
     await page.locator("#step").click();
     assert.equal(await steps(), 1);
-    assert.notEqual(await shape(), forecast);
-    await page.locator("#restore:enabled").click();
-    assert.deepEqual([await steps(), await shape()], [count, forecast]);
+    assert.notEqual(await shape(), remembered); // the same row, another past
     assert.deepEqual(trouble, []);
     await page.close();
   });
 }
+
+test("one play at a time, to the end of the signal and from its start again", async () => {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
+  await context.route("**/stream.json", async (route) => {
+    const signal = await (await route.fetch()).json();
+    const [time, values] = [signal.time.slice(0, 60), signal.values.slice(0, 60)];
+    await route.fulfill({ json: { ...signal, time, values } });
+  });
+  const { page, trouble } = await open(null, "light", context);
+  const steps = async () => Number(await page.locator("[data-show=steps]").textContent());
+  await page.locator("#speed").selectOption("5");
+  for (let i = 0; i < 5; i++) await page.locator("#play").click(); // ends in playing, once
+  const before = await steps();
+  await page.waitForTimeout(2000);
+  assert.ok((await steps()) - before <= 13, "rows come at the speed that was chosen");
+  await page.locator("#speed").selectOption("100");
+  await page.waitForFunction(() => document.getElementById("play").textContent === "Play");
+  assert.equal(await steps(), 60);
+  assert.ok(await page.locator("#step").isDisabled());
+  assert.doesNotMatch(await page.locator("#chart").innerHTML(), /NaN|undefined/);
+  await page.locator("#play").click();
+  await page.waitForFunction(() => Number(document.querySelector("[data-show=steps]").textContent) < 60);
+  assert.deepEqual(trouble, []);
+  await context.close();
+});
