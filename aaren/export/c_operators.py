@@ -122,6 +122,8 @@ def _common_type(arguments: Sequence[Any]) -> torch.dtype:
     dtype = dtypes[0]
     for other in dtypes[1:]:
         dtype = torch.promote_types(dtype, other)
+    if dtype == torch.bool and any(isinstance(a, int | float) and not isinstance(a, bool) for a in arguments):
+        dtype = torch.int64
     fractions = any(isinstance(a, float) for a in arguments)
     return torch.float64 if fractions and not dtype.is_floating_point else dtype
 

@@ -182,6 +182,7 @@ class _Corners(_Sums):
         whole = (3 * x).to(torch.int64)
         parts = [hole.relu(), torch.maximum(hole, x), torch.maximum(x, hole), hole.clamp(min=-1.0, max=1.0)]
         parts += [(1e4 * x) % 0.7, x % -torch.inf, (whole >= 0.5).float(), (whole < 1.5).float()]
+        parts += [((x > 0) == 1).float(), ((x > 0) < 0.5).float()]
         parts += [torch.nn.functional.layer_norm(torch.stack([x, x**2], 1), (2, 3), W, W)[:, 1], hole.amax(1, True)]
         return (torch.cat(parts, dim=1),), state
 
@@ -190,7 +191,7 @@ W = torch.linspace(-1, 1, 6).reshape(2, 3)
 
 
 def test_missing_numbers_signs_and_types_are_those_of_pytorch():
-    ports = (Port("x", (3,), torch.float32, ""),), (Port("y", (28,), torch.float32, ""),)
+    ports = (Port("x", (3,), torch.float32, ""),), (Port("y", (34,), torch.float32, ""),)
     deployment = Deployment(_Corners(), *ports, lambda r, n, _: [r.normal(size=(n, 3)).astype(np.float32)], "test")
     assert largest_difference(deployment, compiled(deployment).push, steps=50) < 1e-5
 
