@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 from aaren_runtime import KeyedSession, Session
+from onnx.external_data_helper import set_external_data
 
 from aaren import Encoder, Forecaster
 from aaren.data.series import Roles
@@ -237,7 +238,7 @@ def test_a_file_whose_weights_lie_in_others_is_refused(vowels, tmp_path, monkeyp
     model = onnx.load(vowels)
     weight = next(one for one in model.graph.initializer if len(one.raw_data) > 500)
     (tmp_path / "secret.bin").write_bytes(weight.raw_data)
-    onnx.external_data_helper.set_external_data(weight, place.format(folder=tmp_path, name=tmp_path.name))
+    set_external_data(weight, place.format(folder=tmp_path, name=tmp_path.name))
     weight.ClearField("raw_data")
     (tmp_path / "names.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ValueError, match="must be a whole ONNX file"):
