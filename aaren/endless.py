@@ -5,36 +5,37 @@ from math import ceil
 from pathlib import Path
 from statistics import mean
 
-from aaren.comparison import Record
+from aaren.comparison import Comparison, Record, Row
 from aaren.png import new_figure, write_png
 
-Curves = dict[str, dict[str, dict[int, list[float]]]]
-"""Data set, column, rows streamed: the errors of a stream divided by those of windows, of each run."""
+Curves = dict[Row, dict[str, dict[int, list[float]]]]
+"""Row of the comparison, column, rows streamed: errors of a stream divided by those of windows, of each run."""
 
 
-def curves(records: Sequence[Record], column: str) -> Curves:
+def curves(records: Sequence[Record], comparison: Comparison) -> Curves:
     """Of the results that tell of a stream as it gets longer (`along`, see `aaren.tasks.backtest`)."""
     told: Curves = {}
     for record in records:
         for point in record.get("along") or ():
-            line = told.setdefault(record["data"], {}).setdefault(str(record[column]), {})
+            row = tuple(record[name] for name in comparison.rows)
+            line = told.setdefault(row, {}).setdefault(str(record[comparison.column]), {})
             line.setdefault(point["rows"], []).append(point["stream"] / point["windowed"])
     return told
 
 
-def endless_rows(told: Curves) -> list[list[str]]:
-    """A header and a row for each data set and place: error of the stream divided by that of windows, per column."""
+def endless_rows(told: Curves, comparison: Comparison) -> list[list[str]]:
+    """A header and a line for each row and place: error of the stream divided by that of windows, per column."""
     columns = sorted({column for lines in told.values() for column in lines})
-    rows = [["data", "rows streamed", *columns]]
-    for data, lines in sorted(told.items()):
+    rows = [[*comparison.rows, "rows streamed", *columns]]
+    for row, lines in sorted(told.items()):
         for place in sorted({place for line in lines.values() for place in line}):
             runs = [lines.get(column, {}).get(place) for column in columns]
-            rows.append([data, f"{place:,}", *(f"{mean(some):.3f}" if some else "–" for some in runs)])
+            rows.append([*map(str, row), f"{place:,}", *(f"{mean(some):.3f}" if some else "–" for some in runs)])
     return rows
 
 
 def endless_figure(told: Curves, path: Path, title: str) -> None:
-    """A panel for each data set, a line for each column, as PNG.
+    """A panel for each row, a line for each column, as PNG.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -44,14 +45,16 @@ def endless_figure(told: Curves, path: Path, title: str) -> None:
     figure = new_figure(3.2 * max(across, 2), 2.8 * ceil(len(told) / across) + 0.8)
     panels = figure.subplots(ceil(len(told) / across), across, squeeze=False, sharey=True).flat
     columns = sorted({column for lines in told.values() for column in lines})
-    for panel, (data, lines) in zip(panels, sorted(told.items()), strict=False):
+    for panel, (row, lines) in zip(panels, sorted(told.items()), strict=False):
         panel.axhspan(0.98, 1.02, color="0.9")
         for number, column in enumerate(columns):
             if column in lines:
                 places = sorted(lines[column])
                 ratios = [mean(lines[column][place]) for place in places]
                 panel.plot(places, ratios, "os^dvPX*"[number % 8] + "-", label=column, markersize=4, color=f"C{number}")
-        panel.set(xscale="log", title=data, xlabel="rows streamed, never reset")
+        panel.set(xscale="log", xlabel="rows streamed, never reset")
+        panel.set_title(", ".join(map(str, row)), fontsize=9)
+        panel.tick_params(axis="x", which="minor", labelbottom=False)
         panel.grid(alpha=0.3)
     for panel in list(panels)[len(told) :]:
         panel.set_axis_off()

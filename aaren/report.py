@@ -90,8 +90,8 @@ def write_report(records: Sequence[Record], comparisons: Sequence[Comparison], f
                     section = metric_section(measured, metric)
                     sections.append(section)
                     comparison_figure(measured, metric, folder / f"{name}-{metric.name}.png", section.title)
-            if told := curves(grid.records, comparison.column):
-                sections.append(Section(f"{_name(grid)}: {ENDLESS}", endless_rows(told), ENDLESS_NOTE))
+            if told := curves(grid.records, comparison):
+                sections.append(Section(f"{_name(grid)}: {ENDLESS}", endless_rows(told, comparison), ENDLESS_NOTE))
                 endless_figure(told, folder / f"{name}-endless.png", f"{_name(grid)}: {ENDLESS}")
             sections.append(cost_section(grid))
     streams = newest([r for r in records if r["task"] == STREAM], lambda record: (*_model(record), record["layer"]))

@@ -168,11 +168,13 @@ def test_endless_streams(tmp_path):
 
     told = [result("aaren", seed, 0.3, along=along(1.0, 1.2 + 0.2 * seed)) for seed in range(2)]
     told += [result("gru", 0, 0.3, along=along(0.9)), result("naive", None, 0.9)]
+    told += [result("gru", 0, 0.3, horizon=192, along=along(1.1))]
     section = write_report(told, [TOY], tmp_path)[2]
     assert section.title == "toy, preset small: error of an endless stream divided by that of windows"
     assert section.rows == [
-        ["data", "rows streamed", "aaren", "gru"],
-        ["A", "100", "1.000", "0.900"],
-        ["A", "750", "1.300", "–"],
+        ["data", "horizon", "rows streamed", "aaren", "gru"],
+        ["A", "96", "100", "1.000", "0.900"],
+        ["A", "96", "750", "1.300", "–"],
+        ["A", "192", "100", "–", "1.100"],
     ]
     assert (tmp_path / "toy-small-endless.png").read_bytes().startswith(b"\x89PNG")
