@@ -32,7 +32,7 @@ lint: $(VENV)/.ready
 # get in the way of (compile, export, the library's own error messages).
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --cov=aaren --cov=aaren_runtime
 test: lint
-	$(PYTEST) -m "not unchecked" --jaxtyping-packages=aaren,beartype.beartype --cov-report=
+	$(PYTEST) -m "not unchecked" --jaxtyping-packages=aaren,beartype.beartype --cov-report= --cov-fail-under=0
 	JAXTYPING_DISABLE=1 $(PYTEST) -m unchecked --cov-append --cov-report=term
 
 browser: $(VENV)/.ready

@@ -248,7 +248,7 @@ def test_compare_is_resumable_and_joins_baselines(tmp_path):
     name = "forecast, normalise running, context 24, preset small, most updates 5"
     assert f"### {name}: test MSE, every window\n\n| data | horizon | aaren | gru | linear |\n" in text
     assert f"### {name}: test MSE, one stream that is never reset\n\n| data | horizon | aaren | gru | linear |" in text
-    assert f"### {name}: error of an endless stream divided by that of windows\n\n| data | rows streamed | aar" in text
+    assert f"### {name}: error of an endless stream divided by that of windows\n\n| data | horizon | rows" in text
     for picture in ("mse", "mae", "stream_mse", "endless"):
         assert (tmp_path / "out" / f"forecast-running-24-small-5-{picture}.png").exists()
     report = aaren("report", tmp_path / "out" / "results.jsonl", "--out", tmp_path / "report")
