@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aaren import state as states
+from aaren.export.no_time import Flattened
 from aaren.layers.fold import fold
 from aaren.layers.protocol import SequenceLayer, State
 from aaren.models.windowed import Windowed
@@ -157,7 +158,8 @@ def program_of(deployment: Deployment, rows: int | None) -> torch.export.Exporte
     dynamic = {0: torch.export.Dim("batch", min=1, max=1 << 16)} if rows is None else None
     shapes = None if dynamic is None else {"tensors": tuple(dynamic for _ in arguments)}
     with quiet(), torch.no_grad():
-        return torch.export.export(Flat(deployment).eval(), arguments, dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(Flat(deployment).eval(), arguments, dynamic_shapes=shapes, strict=False)
+        return torch.export.export(Flattened(program), arguments, dynamic_shapes=shapes, strict=False)
 
 
 def initial_value(path: str, leaf: Tensor) -> float:

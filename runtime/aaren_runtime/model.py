@@ -86,13 +86,13 @@ class Model:
         nowhere = f"/nonexistent/{uuid.uuid4()}"  # a file that names others, to be read as weights, finds none
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", nowhere)
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self.runtime = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a class for each kind of failure, none of them public
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
                 f"{str(path)!r} must be a whole ONNX file, got one that cannot be read ({reason})"
             ) from None
-        text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        text = self.runtime.get_modelmeta().custom_metadata_map.get(KEY)
         if text is None:
             raise ValueError(f"{str(path)!r} must be a model that aaren exported, got an ONNX file of something else")
         try:
@@ -127,11 +127,11 @@ class Model:
             for x in said["state"]
         )
         wanted = {one.name for one in (*self.inputs, *self.leaves)}
-        given = {one.name for one in self._session.get_inputs()}
-        results = {one.name for one in self._session.get_outputs()}
+        given = {one.name for one in self.runtime.get_inputs()}
+        results = {one.name for one in self.runtime.get_outputs()}
         if wanted != given or not {*(p.name for p in self.outputs), *(x.next for x in self.leaves)} <= results:
             raise ValueError("what it says of its inputs and outputs is not what it has")
-        has = {one.name: (list(one.shape[1:]), TYPES.get(one.type)) for one in self._session.get_inputs()}
+        has = {one.name: (list(one.shape[1:]), TYPES.get(one.type)) for one in self.runtime.get_inputs()}
         for one in (*self.inputs, *self.leaves):
             if has[one.name] != (list(one.shape), one.dtype.name):
                 raise ValueError(f"{one.name} is not of the shape and type that it says")
@@ -147,18 +147,18 @@ class Model:
         Raises:
             ValueError: a time that is not later than the one before, or with `freq` not one step later.
         """
-        if TIME in inputs and CLOCK in state:
-            self._check_time(inputs[TIME] - state[CLOCK])
-        results: Any = self._session.run(self._wanted, {**inputs, **state})
+        self.check_time(inputs, state)
+        results: Any = self.runtime.run(self._wanted, {**inputs, **state})
         count = len(self.outputs)
         outputs = {port.name: array for port, array in zip(self.outputs, results[:count], strict=True)}
-        if not all(np.isfinite(array).all() for array in outputs.values()):
-            given = {name: array.tolist() for name, array in inputs.items()}
-            raise ValueError(f"inputs must be of the size of the training data, got some that overflow: {given}")
+        check_outputs(inputs, outputs)
         return outputs, {leaf.name: array for leaf, array in zip(self.leaves, results[count:], strict=True)}
 
-    def _check_time(self, passed: np.ndarray) -> None:
-        """Of rows with NaN, at their first token, nothing is asked."""
+    def check_time(self, inputs: Mapping[str, np.ndarray], state: State) -> None:
+        """Raises ValueError if rows do not follow the ones before in time; at their first token nothing is asked."""
+        if TIME not in inputs or CLOCK not in state:
+            return
+        passed = inputs[TIME] - state[CLOCK]
         if (passed <= 0).any():
             raise ValueError(f"time must be later than that of the row before, got {passed.min():g} after it")
         step = self.about.get("step", 1.0)
@@ -177,6 +177,13 @@ class Model:
         if self.about.get("dated") and TIME in given:
             given = {**given, TIME: _seconds(given[TIME])}
         return {port.name: _accepted(port, given.get(port.name), rows) for port in self.inputs}
+
+
+def check_outputs(inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError if a number has overflowed."""
+    if not all(np.isfinite(array).all() for array in outputs.values()):
+        given = {name: array.tolist() for name, array in inputs.items()}
+        raise ValueError(f"inputs must be of the size of the training data, got some that overflow: {given}")
 
 
 def _seconds(times: Any) -> Any:

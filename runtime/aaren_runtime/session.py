@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from aaren_runtime.memory import Memory
 from aaren_runtime.model import Leaf, Model, Port, State
 from aaren_runtime.snapshots import read_arrays, write_arrays
 
@@ -33,7 +34,8 @@ class Session:
         self.model = Model(path, threads)
         self.steps = 0
         """Tokens pushed since the stream began or was restored to its beginning."""
-        self.state: State = self.model.initial_state(batch_size)
+        self.batch_size = batch_size
+        self._memory = Memory(self.model, self.model.initial_state(batch_size))
 
     @property
     def task(self) -> str:
@@ -58,8 +60,9 @@ class Session:
         return self.model.leaves
 
     @property
-    def batch_size(self) -> int:
-        return len(next(iter(self.state.values())))
+    def state(self) -> State:
+        """The leaves (batch, ...) by name; a copy."""
+        return self._memory.state
 
     @property
     def nbytes(self) -> int:
@@ -88,7 +91,7 @@ class Session:
         given = {first.name: x, **others}
         if single:
             given = {name: np.asarray(value)[None] for name, value in given.items() if value is not None}
-        outputs, self.state = self.model(self.model.accept(given, self.batch_size), self.state)
+        outputs = self._memory.push(self.model.accept(given, self.batch_size))
         self.steps += 1
         return {name: array[0] for name, array in outputs.items()} if single else outputs
 
@@ -99,7 +102,7 @@ class Session:
             ValueError: a row that there is not.
         """
         if rows is None:
-            self.state, self.steps = self.model.initial_state(self.batch_size), 0
+            self._memory, self.steps = Memory(self.model, self.model.initial_state(self.batch_size)), 0
             return
         index = np.asarray(rows)
         if index.dtype == bool and index.shape == (self.batch_size,):
@@ -109,8 +112,10 @@ class Session:
         if len(index) and index.max() >= self.batch_size:
             raise ValueError(f"rows must be below {self.batch_size}, got {rows}")
         index = index.astype(np.intp)
-        fresh = self.model.initial_state(len(index))
-        self.state = {name: _put(leaf, index, fresh[name]) for name, leaf in self.state.items()}
+        state = self.state
+        for name, leaf in self.model.initial_state(len(index)).items():
+            state[name][index] = leaf
+        self._memory = Memory(self.model, state)
 
     def snapshot(self, path: str | Path) -> None:
         """Writes the state to a file (.npz), whole or not at all. Raises OSError."""
@@ -127,7 +132,8 @@ class Session:
         state, steps = check_state(path, self.model, arrays, metadata), metadata.get("steps")
         if not isinstance(steps, int) or not len(next(iter(state.values()))):
             raise ValueError(f"{str(path)!r} must hold rows and a number of steps, got {steps!r}")
-        self.state, self.steps = state, steps
+        self._memory, self.steps = Memory(self.model, state), steps
+        self.batch_size = len(next(iter(state.values())))
 
 
 def check_state(path: str | Path, model: Model, arrays: State, metadata: Mapping[str, Any]) -> State:
@@ -139,9 +145,3 @@ def check_state(path: str | Path, model: Model, arrays: State, metadata: Mapping
     if not fits or any(arrays[x.name].shape[1:] != x.shape or arrays[x.name].dtype != x.dtype for x in model.leaves):
         raise ValueError(f"{str(path)!r} must hold a state of this model, got other arrays")
     return arrays
-
-
-def _put(leaf: np.ndarray, rows: np.ndarray, new: np.ndarray) -> np.ndarray:
-    leaf = leaf.copy()
-    leaf[rows] = new
-    return leaf
