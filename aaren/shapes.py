@@ -37,6 +37,12 @@ Values = Float[Tensor, "B T H D"]
 """What the weights average; outputs have the same shape."""
 
 
+def unless_empty(padding_mask: PaddingMask | None) -> PaddingMask | None:
+    """The mask, or None if nothing is padded: without one attention is fused and a GRU need not pack its rows. For those
+    who call a layer: it looks at data, which a compiled graph cannot."""
+    return padding_mask if padding_mask is not None and bool(padding_mask.any()) else None
+
+
 def check_flags(name: str, flags: Tensor | None, shape: tuple[int, ...]) -> None:
     """Raises ValueError unless `flags` (a padding mask, a reset) is None or bool of shape (batch, time)."""
     if flags is None:

@@ -27,7 +27,8 @@ class Attention(nn.Module):
         d_model: width of the tokens.
         nhead: heads, a divisor of `d_model`.
         bias: whether the projections have biases.
-        dropout: probability of dropping an attention weight.
+        dropout: probability of dropping a token from a head's average, for all later readers alike, as in `Aaren`.
+            (`nn.MultiheadAttention` draws anew for each reader, which no fused kernel of PyTorch for CPUs can.)
         window: tokens that a token reads, itself included; None = all. With a window the state has a fixed size.
 
     Raises:
@@ -78,6 +79,8 @@ class Attention(nn.Module):
             state = self.initial_state(x.shape[0], x.device)
         check_rows(state.live, x.shape[0])
         queries, keys, values = (self._heads(projection, x) for projection in (self.q_proj, self.k_proj, self.v_proj))
+        if self.training and self.dropout:
+            values = values * F.dropout(torch.ones_like(values[..., :1]), self.dropout)
         new_live = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if padding_mask is None else ~padding_mask
         cache = KVCache(
             torch.cat([state.keys.to(keys.dtype), keys], dim=2),
@@ -87,12 +90,11 @@ class Attention(nn.Module):
         # Which reset a slot comes after; everything in the incoming cache comes before all of them.
         resets = None if reset is None else F.pad((reset & new_live).cumsum(dim=1), (state.live.shape[1], 0))
 
-        dropout = self.dropout if self.training else 0.0
         if padding_mask is None and reset is None and self.window is None and state.live.shape[1] == 0:
-            y = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout, is_causal=True)
+            y = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
         else:
             mask = self._visible(cache.live, resets, x.shape[1])[:, None]
-            y = F.scaled_dot_product_attention(queries, cache.keys, cache.values, attn_mask=mask, dropout_p=dropout)
+            y = F.scaled_dot_product_attention(queries, cache.keys, cache.values, attn_mask=mask)
         y = self.out_proj(y.transpose(1, 2).flatten(-2))
 
         if resets is not None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from aaren.layers.protocol import accept, accept_elapsed
 from aaren.ops.lags import LagState, lags, no_lags
-from aaren.shapes import Elapsed, PaddingMask, Reset
+from aaren.shapes import Elapsed, PaddingMask, Reset, unless_empty
 
 
 class Windowed(nn.Module):
@@ -63,6 +63,8 @@ class Windowed(nn.Module):
         missing = age >= there.flatten()[:, None]
         # Empty windows, of masked tokens at the start, still need a token: their output means nothing.
         missing = missing & (there.flatten() > 0)[:, None]
+        if not torch.compiler.is_compiling():
+            missing = unless_empty(missing)
         last = torch.full_like(there.flatten()[:, None], self.context - 1)
         aging = {"elapsed": windows[..., -1]} if self.uses_elapsed else {}
         y, _ = self.model(windows[..., :-1], padding_mask=missing, at=last, **aging)

@@ -16,6 +16,7 @@ from aaren.data.labelled import LabelledBatch, check_cases, check_labels, collat
 from aaren.export.one_token import Deployment
 from aaren.layers.table import find_layer
 from aaren.models.classifier import SequenceClassifier
+from aaren.shapes import unless_empty
 from aaren.stream import KeyedStream, Stream
 from aaren.tasks.classify_deploy import deploy_classifier
 from aaren.tasks.saving import load_model, plain, save_model
@@ -238,7 +239,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
 def _at_end(model: nn.Module, batch: LabelledBatch) -> Tensor:
     """Logits after the last sample of each case."""
-    logits, _ = model(batch.x, padding_mask=batch.padding_mask)
+    logits, _ = model(batch.x, padding_mask=unless_empty(batch.padding_mask))
     last = (~batch.padding_mask).sum(dim=1) - 1
     return logits[torch.arange(len(last), device=logits.device), last]
 

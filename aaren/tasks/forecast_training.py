@@ -12,6 +12,7 @@ from aaren.data.rows import Rows
 from aaren.data.windows import ForecastBatch, collate, training_stretches, validation_stretches
 from aaren.models.forecaster import SequenceForecaster
 from aaren.models.windowed import Windowed
+from aaren.shapes import unless_empty
 from aaren.tasks.linear_start import start_linear
 from aaren.train import Fitted, Recipe, fit
 
@@ -53,7 +54,8 @@ def forecast_loss(
         network: the network inside.
         quantiles: what it forecasts beside the mean.
     """
-    forecast, _ = model(batch.x, padding_mask=batch.padding_mask, elapsed=batch.elapsed, at=batch.at)
+    padding_mask = unless_empty(batch.padding_mask)
+    forecast, _ = model(batch.x, padding_mask=padding_mask, elapsed=batch.elapsed, at=batch.at)
     difference, pinball = deviations(network, forecast, batch.target, quantiles)
     value = difference**2 if pinball is None else difference**2 + pinball.mean(dim=-1)
     return torch.where(batch.observed, value, 0.0).sum() / batch.observed.sum().clamp(min=1)

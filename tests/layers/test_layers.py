@@ -176,8 +176,9 @@ def test_positions_are_exact_far_out():
     assert torch.equal(layer(torch.zeros(1, 5, 8), torch.tensor([far]))[0], layer(torch.zeros(1, 5, 8))[0])
 
 
-def test_dropout_drops_a_token_for_all_later_readers():
-    layer = Aaren(12, 3, dropout=0.5)
+@pytest.mark.parametrize("name", ["aaren", "aaren_decay", "aaren_gated", "attention"])
+def test_dropout_drops_a_token_for_all_later_readers(name):
+    layer = LAYERS[name](12, 3, dropout=0.5)
     x = torch.randn(1, 40, 12)
     layer.train()
     assert not torch.equal(layer(x)[0], layer(x)[0])
