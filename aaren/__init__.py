@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aaren.stream import KeyedStream as KeyedStream
     from aaren.stream import Stream as Stream
     from aaren.tasks.classify import Classifier as Classifier
+    from aaren.tasks.events import EventForecaster as EventForecaster
     from aaren.tasks.forecast import Forecaster as Forecaster
 
 _HOME = {
@@ -35,6 +36,7 @@ _HOME = {
     "Block": "aaren.layers.block",
     "Classifier": "aaren.tasks.classify",
     "Encoder": "aaren.models.encoder",
+    "EventForecaster": "aaren.tasks.events",
     "Forecaster": "aaren.tasks.forecast",
     "GRU": "aaren.layers.recurrent",
     "KeyedSession": "aaren_runtime",

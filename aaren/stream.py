@@ -210,8 +210,8 @@ class KeyedStream:
         for key in keys:
             del self._row[key]
 
-    def snapshot(self, path: str | Path) -> None:
-        """Writes the states of all streams to a safetensors file, whole or not at all.
+    def snapshot(self, path: str | Path, *, note: str = "") -> None:
+        """Writes the states of all streams, and a note of the caller's, to a safetensors file, whole or not at all.
 
         Raises:
             OSError: a full or read-only folder.
@@ -219,12 +219,12 @@ class KeyedStream:
         """
         if strange := [key for key in self._row if not isinstance(key, str | int | float)]:
             raise ValueError(f"keys must be strings or numbers to be saved, got {strange[0]!r}")
-        metadata = {"model": self._fingerprint, "keys": json.dumps(list(self._row))}
+        metadata = {"model": self._fingerprint, "keys": json.dumps(list(self._row)), "note": note}
         state = states.select(self._state, torch.tensor(list(self._row.values()), dtype=torch.long))
         write_tensors(path, KEYED_KIND, dict(states.named_leaves(state)), metadata)
 
-    def restore(self, path: str | Path) -> None:
-        """Goes on with the streams of a snapshot, and those only.
+    def restore(self, path: str | Path) -> str:
+        """Goes on with the streams of a snapshot, and those only, and returns the note.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -236,6 +236,7 @@ class KeyedStream:
         self._state = states.concat([_own_dtypes(tensors, empty), empty])  # never without a row
         self._row = {key: row for row, key in enumerate(json.loads(metadata["keys"]))}
         self._free = [len(self._row)]
+        return metadata["note"]
 
     def _make_room(self, count: int) -> None:
         """At least `count` free rows, by doubling."""

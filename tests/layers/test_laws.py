@@ -11,6 +11,7 @@ from aaren.layers.embed import Positions
 from aaren.layers.table import LAYERS
 from aaren.models.classifier import SequenceClassifier
 from aaren.models.encoder import Encoder
+from aaren.models.event_model import EventModel
 from aaren.models.forecaster import SequenceForecaster
 from aaren.models.windowed import Windowed
 from aaren.testing import ALL, check_sequence_layer
@@ -31,6 +32,26 @@ def forecaster(width=6, channels=2, horizon=3, **more):
     return model
 
 
+class Events(torch.nn.Module):
+    """An event model with outputs as wide as its tokens: sums of its numbers."""
+
+    d_model, uses_elapsed = 2, False
+
+    def __init__(self, layer):
+        super().__init__()
+        sizes = {"d_model": 6, "nhead": 2, "dim_feedforward": 8, "num_layers": 1, "mixture": 2}
+        self.model = EventModel(3, periods=[2.0, 30.0], layer=layer, **sizes)
+        self.model.scale(0.3, 1.2, 2.0, 0.01)
+        self.constant_state, self.compilable = self.model.constant_state, self.model.compilable
+
+    def initial_state(self, batch_size, device=None, dtype=None):
+        return self.model.initial_state(batch_size, device, dtype)
+
+    def forward(self, x, state=None, *, padding_mask=None, reset=None):
+        y, state = self.model(x, state, padding_mask=padding_mask, reset=reset)
+        return torch.stack([y[..., ::2].sum(-1), y[..., 1::2].sum(-1)], dim=-1), state
+
+
 SUBJECTS = {name: lambda make=make: make(12, 3) for name, make in LAYERS.items()} | {
     "aaren, folded": lambda: Aaren(12, 3).fold(),
     "aaren without bias": lambda: Aaren(12, 2, bias=False),
@@ -41,6 +62,8 @@ SUBJECTS = {name: lambda make=make: make(12, 3) for name, make in LAYERS.items()
     "positions": lambda: Positions(11),
     "block, pre-norm, gelu": lambda: Block(12, 3, 24, layer="attention", norm_first=True, activation="gelu"),
     "classifier": lambda: SequenceClassifier(12, 12, d_model=12, nhead=3, dim_feedforward=24, layer="aaren_decay"),
+    "events": lambda: Events("aaren_decay"),
+    "events, mingru": lambda: Events("mingru"),
     "encoder": lambda: Encoder(2, 12, 3, 24, layer="aaren_decay"),
     "forecaster": lambda: forecaster(covariates=2),
     "forecaster with future and quantiles": lambda: forecaster(8, 1, 4, covariates=2, future=1, quantiles=1),

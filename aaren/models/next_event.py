@@ -1,0 +1,128 @@
+"""What may come next in a sequence of events: a density of the time until then, and probabilities of its mark."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+Time = Float[Tensor, "..."]
+"""Time since the latest event, >= 0: of the shape of the rows, or any that broadcasts with it."""
+
+HALVINGS = 80
+"""Of the interval in which a quantile is looked for: then it is exact to the last digits of float64."""
+
+
+@dataclass(frozen=True)
+class NextEvent:
+    """A mixture of log-normal densities of the time until the next event, and independently of it a mark.
+
+    Times up to `resolution` count as equal: the density there is its mean over that interval. So events at one time
+    have a finite likelihood, and the density is still one. Source of the mixture: Shchur et al. 2020.
+
+    Every method takes `after`: the time that has already passed without an event, and all it says is given that.
+    """
+
+    log_weight: Float[Tensor, "*rows M"]
+    """of the components; normalised"""
+    location: Float[Tensor, "*rows M"]
+    """means of the logarithm of the time"""
+    spread: Float[Tensor, "*rows M"]
+    """standard deviations of it, > 0"""
+    mark_logits: Float[Tensor, "*rows K"]
+    """log probabilities of marks up to a constant; K = 0 without marks"""
+    resolution: float
+    """in units of time"""
+
+    @property
+    def rows(self) -> torch.Size:
+        return self.location.shape[:-1]
+
+    @property
+    def mark_probabilities(self) -> Float[Tensor, "*rows K"]:
+        return self.mark_logits.softmax(dim=-1)
+
+    def double(self) -> "NextEvent":
+        """In float64, and without a gradient."""
+        weight, location, spread, marks = (
+            part.detach().double() for part in (self.log_weight, self.location, self.spread, self.mark_logits)
+        )
+        return NextEvent(weight, location, spread, marks, self.resolution)
+
+    def log_density(self, time: Time, after: Time | float = 0.0) -> Time:
+        """Log density that the next event comes `time` after the latest."""
+        log_time = time.clamp(min=self.resolution).log()
+        z = (log_time[..., None] - self.location) / self.spread
+        parts = self.log_weight - 0.5 * z**2 - self.spread.log() - 0.5 * math.log(2 * math.pi)
+        density = parts.logsumexp(dim=-1) - log_time
+        within = self._log_within() - math.log(self.resolution)
+        return torch.where(time > self.resolution, density, within) - self._given(after)
+
+    def log_survival(self, time: Time, after: Time | float = 0.0) -> Time:
+        """Log probability that there is no event up to `time` after the latest."""
+        survival = self._log_beyond(time.clamp(min=self.resolution))
+        share = (time / self.resolution).clamp(max=1.0)
+        within = torch.log1p(-share * self._log_within().exp().clamp(max=1.0 - 1e-7))
+        return torch.where(time > self.resolution, survival, within) - self._given(after)
+
+    def log_intensity(self, time: Time) -> Time:
+        """Log of the rate at which events come, `time` after the latest, none having come since."""
+        return self.log_density(time) - self.log_survival(time)
+
+    def quantile(self, probability: Time | float, after: Time | float = 0.0) -> Time:
+        """The time after the latest event by which the next has come with this probability."""
+        probability = torch.as_tensor(probability, dtype=self.location.dtype, device=self.location.device)
+        goal = (torch.log1p(-probability) + self._given(after)).expand(self.rows)
+        low = (self.location - 40 * self.spread).amin(dim=-1).clamp(max=math.log(self.resolution) - 40)
+        high = (self.location + 40 * self.spread).amax(dim=-1)
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            later = self.log_survival(middle.exp()) > goal
+            low, high = torch.where(later, middle, low), torch.where(later, high, middle)
+        return high.exp()
+
+    def median(self, after: Time | float = 0.0) -> Time:
+        return self.quantile(0.5, after)
+
+    def mean(self, after: Time | float = 0.0) -> Time:
+        """Of the time after the latest event."""
+        parts = self.log_weight + self.location + 0.5 * self.spread**2
+        passed = torch.as_tensor(after, dtype=self.location.dtype, device=self.location.device).expand(self.rows)
+        z = (self.location + self.spread**2 - passed.clamp(min=self.resolution).log()[..., None]) / self.spread
+        late = torch.where(passed[..., None] > self.resolution, torch.special.log_ndtr(z), 0.0)
+        given = torch.where(passed > self.resolution, self._given(passed), 0.0)
+        return ((parts + late).logsumexp(dim=-1) - given).exp()
+
+    def sample(self, after: Time | float = 0.0) -> tuple[Time, Tensor]:
+        """A time after the latest event and the place of a mark (0 without marks) for each row, by the generator of
+        PyTorch."""
+        time = self.quantile(torch.rand(self.rows, dtype=self.location.dtype, device=self.location.device), after)
+        if self.mark_logits.shape[-1] == 0:
+            return time, torch.zeros(self.rows, dtype=torch.long, device=time.device)
+        noise = -torch.empty_like(self.mark_logits).exponential_().log()  # the largest of log p + Gumbel noise
+        return time, (self.mark_logits + noise).argmax(dim=-1)
+
+    def log_mark(self, mark: Float[Tensor, "*rows"] | Tensor) -> Time:
+        """Log probability of the mark at this place of the vocabulary; 0 without marks."""
+        if self.mark_logits.shape[-1] == 0:
+            return torch.zeros_like(self.location[..., 0])
+        return F.log_softmax(self.mark_logits, dim=-1).gather(-1, mark.long()[..., None])[..., 0]
+
+    def _log_beyond(self, time: Time) -> Time:
+        z = (time.log()[..., None] - self.location) / self.spread
+        return (self.log_weight + torch.special.log_ndtr(-z)).logsumexp(dim=-1)
+
+    def _log_within(self) -> Time:
+        """Log probability of the times that count as equal."""
+        z = (math.log(self.resolution) - self.location) / self.spread
+        return (self.log_weight + torch.special.log_ndtr(z)).logsumexp(dim=-1)
+
+    def _given(self, after: Time | float) -> Time | float:
+        """Log probability of what has already passed."""
+        if isinstance(after, float | int):
+            if after == 0:
+                return 0.0
+            after = torch.full(self.rows, float(after), dtype=self.location.dtype, device=self.location.device)
+        return self.log_survival(after)

@@ -1,0 +1,191 @@
+"""Live streams of events."""
+
+import json
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from aaren.data.events import NO_GAP, mark_indices
+from aaren.models.event_model import EventModel
+from aaren.stream import KeyedStream, Stream
+from aaren.tasks.event_forecast import EventForecast
+from aaren.tasks.event_training import coming_after
+
+
+class EventStream:
+    """Events in, forecasts of the next one out: what `EventForecaster.stream` returns.
+
+    Args:
+        model: the network.
+        marks: its vocabulary.
+        start: when observation begins; None = with the first event.
+        dtype: precision of accumulating sums.
+    """
+
+    def __init__(self, model: EventModel, marks: np.ndarray, *, start: float | None, dtype: torch.dtype):
+        self.tokens = Stream(model, dtype=dtype)
+        """the stream of tokens underneath, with the state"""
+        self._marks, self._start = marks, start
+        self._time = start  # of the latest event
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the state."""
+        return self.tokens.nbytes
+
+    @property
+    def forecast(self) -> EventForecast:
+        """Of the next event, as of the latest. Raises ValueError before the first event without a `start`."""
+        if self._time is None:
+            raise ValueError("a stream must have an event or a start before it forecasts, got neither")
+        model: Any = self.tokens.model
+        return _forecast(coming_after(model, self.tokens.state["latest"][0]), self._time, self._marks)
+
+    def push(self, time: float, mark: Any = None) -> EventForecast:
+        """Consumes one event and returns the forecast of the next.
+
+        Args:
+            time: in the unit of the training data, not before the event before.
+            mark: one of the vocabulary, or any other: then only that something happened is read; None for events
+                without marks.
+
+        Raises:
+            ValueError: a time that is no number or too early, a mark that is missing or too much. The state stays as it
+                was.
+        """
+        token = _token(time, mark, self._time, self._marks)
+        numbers = self.tokens.push(token)
+        self._time = float(time)
+        model: Any = self.tokens.model
+        return _forecast(model.next_event(numbers).double(), self._time, self._marks)
+
+    def reset(self) -> None:
+        """Forgets everything, and begins at the start again."""
+        self.tokens.reset()
+        self._time = self._start
+
+    def snapshot(self, path: str | Path) -> None:
+        """Writes the state to a safetensors file, whole or not at all. Raises OSError."""
+        self.tokens.snapshot(path, note=json.dumps({"time": self._time}))
+
+    def restore(self, path: str | Path) -> None:
+        """Goes on where `snapshot` was taken.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged, or of a stream of another model. The stream stays as it was.
+        """
+        self._time = json.loads(self.tokens.restore(path))["time"]
+
+
+class KeyedEventStream:
+    """Any number of streams of events, each named by a key; a push advances those it names in one batch. A key begins
+    with its first event, or where `begin` says.
+
+    Args: those of `EventStream`.
+    """
+
+    def __init__(self, model: EventModel, marks: np.ndarray, *, dtype: torch.dtype):
+        self.tokens = KeyedStream(model, dtype=dtype)
+        """the streams of tokens underneath, with the states"""
+        self._marks = marks
+        self._times: dict[Hashable, float] = {}
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self.tokens
+
+    @property
+    def keys(self) -> list[Hashable]:
+        """The streams met so far."""
+        return self.tokens.keys
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all states, spare rows included."""
+        return self.tokens.nbytes
+
+    def begin(self, key: Hashable, time: float) -> None:
+        """Observation of a key begins at this time, before its first event. Raises ValueError if it had one."""
+        if key in self.tokens:
+            raise ValueError(f"key must be new to begin, got {key!r}, which has had events")
+        self._times[key] = float(time)
+
+    def push(self, events: Mapping[Any, Any]) -> dict[Any, EventForecast]:
+        """Consumes an event of every stream named.
+
+        Args:
+            events: key to time, or with marks to (time, mark).
+
+        Returns:
+            Key to forecast.
+
+        Raises:
+            ValueError: as `EventStream.push`, naming the key. No stream has advanced then.
+        """
+        if not isinstance(events, Mapping):
+            raise ValueError(f"events must map keys to events, got {type(events).__name__}")
+        given = {key: event if isinstance(event, tuple | list) else (event, None) for key, event in events.items()}
+        tokens = {}
+        for key, event in given.items():
+            if len(event) != 2:
+                raise ValueError(f"event of {key!r} must be (time, mark), got {event!r}")
+            try:
+                tokens[key] = _token(event[0], event[1], self._times.get(key), self._marks)
+            except ValueError as error:
+                raise ValueError(f"event of {key!r}: {error}") from None
+        numbers = self.tokens.push(tokens)
+        self._times |= {key: float(time) for key, (time, _) in given.items()}
+        model: Any = self.tokens.model
+        return {
+            key: _forecast(model.next_event(some).double(), self._times[key], self._marks)
+            for key, some in numbers.items()
+        }
+
+    def drop(self, keys: Iterable[Hashable]) -> None:
+        """Forgets these streams (or the one of that name). Raises KeyError on a key that was never met."""
+        keys = list(dict.fromkeys([keys] if isinstance(keys, str) else keys))
+        self.tokens.drop(keys)
+        for key in keys:
+            self._times.pop(key, None)
+
+    def snapshot(self, path: str | Path) -> None:
+        """Writes the states of all streams to a safetensors file, whole or not at all.
+
+        Raises:
+            OSError: a full or read-only folder.
+            ValueError: a key that is neither a string nor a number.
+        """
+        self.tokens.snapshot(path, note=json.dumps([*self._times.items()]))
+
+    def restore(self, path: str | Path) -> None:
+        """Goes on with the streams of a snapshot, and those only.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged, or of streams of another model. Nothing has changed then.
+        """
+        self._times = dict(json.loads(self.tokens.restore(path)))
+
+
+def _token(time: Any, mark: Any, latest: float | None, marks: np.ndarray) -> np.ndarray:
+    """Gap and place of the mark."""
+    if not isinstance(time, int | float | np.number) or not np.isfinite(time):
+        raise ValueError(f"time must be a finite number, got {time!r}")
+    if latest is not None and time < latest:
+        raise ValueError(f"time must not be before that of the latest event, {latest:g}, got {time:g}")
+    if (mark is None) != (len(marks) == 0):
+        raise ValueError(f"mark must be {'None' if len(marks) == 0 else 'given'} for this model, got {mark!r}")
+    if mark is not None and not isinstance(mark, str | int | np.integer):
+        raise ValueError(f"mark must be a string or a whole number, got {mark!r}")
+    place = 0 if mark is None else mark_indices(np.array([mark]), marks)[0]
+    return np.array([NO_GAP if latest is None else float(time) - latest, place])
+
+
+def _forecast(coming: Any, time: float, marks: np.ndarray) -> EventForecast:
+    return EventForecast(coming, np.asarray(time), np.asarray(time), marks)
