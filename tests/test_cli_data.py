@@ -35,6 +35,8 @@ def test_list_has_every_set_and_where_it_is(places, capsys):
     for word in ("classification", "144 × 963", "267 / 173", "none stated"):
         assert word in row["PEMS-SF"]
     assert "70% / 10% / 20%" in row["weather"]
+    for word in ("events", "157,471 × 8,227", "600 / 200 / 200", "MIT"):
+        assert word in row["wiki"]
 
 
 def test_show_says_everything_and_compares_the_copy(places, capsys, data_root_before):

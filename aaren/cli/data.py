@@ -54,10 +54,10 @@ def _print_table(sets: "list[DataSet]") -> None:
     from aaren.data.catalog import at_hand
     from aaren.report import rich_table
 
-    rows = [["name", "task", "rows × channels", "split", "licence", "at hand"]]
+    rows = [["name", "task", "rows × channels, or events × marks", "split", "licence", "at hand"]]
     for data_set in sets:
         files = at_hand(data_set)
-        size = f"{data_set.rows:,} × {data_set.channels}"
+        size = f"{data_set.rows:,} × {data_set.channels:,}"
         where = str(files[0].parent) if files else "no"
         rows.append([data_set.name, data_set.task, size, _split(data_set), data_set.licence, where])
     Console().print(rich_table(rows, f"{len(sets)} data sets"))
@@ -72,10 +72,19 @@ def _split(data_set: "DataSet") -> str:
 def _description(data_set: "DataSet") -> str:
     from aaren.data.catalog import at_hand, folders
 
-    parts = "training / validation / test rows" if data_set.task == "forecasting" else "training / test cases"
+    parts = {
+        "forecasting": "training / validation / test rows",
+        "classification": "training / test cases",
+        "events": "training / validation / test sequences",
+    }[data_set.task]
+    size = f"{data_set.rows:,} rows × {data_set.channels} channels"
+    if data_set.task == "events":
+        size = f"{data_set.rows:,} events, {data_set.channels:,} kinds of marks" + (" (none)" * (not data_set.channels))
     lines = {
-        "size": f"{data_set.rows:,} rows × {data_set.channels} channels",
+        "size": size,
         "step": data_set.step,
+        "unit": data_set.unit,
+        "observed": data_set.window and f"from {data_set.window[0]:g} to {data_set.window[1]:g} {data_set.unit}",
         "classes": data_set.classes,
         "split": f"{_split(data_set)} {parts}",
         "licence": data_set.licence,

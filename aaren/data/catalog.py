@@ -8,11 +8,12 @@ from pathlib import Path
 
 from aaren.data.classification_sets import CLASSIFICATION, UEA_DOWNLOAD
 from aaren.data.download import fetch, fetch_members
+from aaren.data.event_sets import EVENTS
 from aaren.data.forecasting_sets import FORECASTING
 from aaren.data.sets import DataSet
 
-CATALOG = {data_set.name: data_set for data_set in (*FORECASTING, *CLASSIFICATION)}
-"""The paper's 8 forecasting and 10 classification sets, two subsets and six stand-ins, by name."""
+CATALOG = {data_set.name: data_set for data_set in (*FORECASTING, *CLASSIFICATION, *EVENTS)}
+"""The paper's sets, or what there is of them, and stand-ins for the others, by name."""
 
 
 def find(name: str) -> DataSet:
@@ -49,11 +50,11 @@ def folders(task: str) -> list[Path]:
 
 
 def at_hand(data_set: DataSet) -> list[Path]:
-    """A set's files on this machine, [] unless complete: one (forecasting), training and test part (classification)."""
-    if data_set.task == "forecasting":
-        found = [_first_file(data_set.task, data_set.files)]
-    else:
+    """A set's files on this machine, [] unless complete: training and test part (classification), else one."""
+    if data_set.task == "classification":
         found = [_first_file(data_set.task, [file]) for file in data_set.files]
+    else:
+        found = [_first_file(data_set.task, data_set.files)]
     return [file for file in found if file is not None] if None not in found else []
 
 
@@ -61,8 +62,8 @@ def locate(data: str | Path, split: str | None = None) -> Path:
     """The file of a data set; downloaded into the user's cache if it is not at hand.
 
     Args:
-        data: a name in the catalogue, a path of a file (forecasting) or of a folder of `.ts` files (classification).
-        split: "train" or "test" for classification, None for forecasting.
+        data: a name in the catalogue, a path of a file, or of a folder of `.ts` files (classification).
+        split: "train" or "test" for classification, None for other tasks.
 
     Raises:
         FileNotFoundError: no such path, or a set that is neither at hand nor downloadable (names the places looked at).

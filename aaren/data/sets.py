@@ -9,15 +9,16 @@ class DataSet:
     """A public data set: what it is, whose it is, where it is had, how the published numbers divide it."""
 
     name: str
-    task: Literal["forecasting", "classification"]
+    task: Literal["forecasting", "classification", "events"]
     title: str
     rows: int
-    """time steps: of the series (forecasting), of the longest case (classification)"""
+    """time steps: of the series (forecasting), of the longest case (classification); events of all sequences"""
     channels: int
+    """numbers in a time step; of sets of events kinds of marks, 0 = none"""
     split: tuple[int | float, ...]
     """Forecasting: training, validation, test, from the first row on; whole numbers are rows (what is left over is
     unused), fractions are of all rows (training and test rounded down, validation is the rest). Classification: cases
-    of the training and of the test part."""
+    of the training and of the test part. Events: sequences of the three parts."""
     licence: str
     """"none stated" where its publisher states none"""
     citation: str
@@ -25,9 +26,10 @@ class DataSet:
     """address to read"""
     files: dict[str, str | None]
     """Names below the folder of the task, each with the SHA-256 of the copy that this library is tested with; None
-    where no copy was at hand. Forecasting: any one of them will do; classification: both are needed."""
+    where no copy was at hand. Forecasting and events: any one of them will do; classification: both are
+    needed."""
     download: str | None
-    """address of one file (forecasting), or of an archive with both files (classification)"""
+    """address of one file (forecasting, events), or of an archive with both files (classification)"""
     download_sha256: str | None = None
     """Of what `download` serves, computed from a copy at hand that public records call the same file, byte for byte.
     None where there was no such copy: then a download cannot be verified."""
@@ -38,6 +40,10 @@ class DataSet:
     """date of the first row for files without dates; the benchmarks' convention"""
     sentinel: float | None = None
     """number that stands for a missing value"""
+    unit: str | None = None
+    """of the times of events"""
+    window: tuple[float, float] | None = None
+    """when observation of every sequence of events began and ended"""
     stand_in: str | None = None
     """a set like it that may be at hand; numbers on the two are not comparable"""
     notes: str = ""

@@ -40,7 +40,8 @@ def test_the_catalogue_has_the_papers_sets():
     paper = "EthanolConcentration FaceDetection Handwriting Heartbeat JapaneseVowels PEMS-SF SelfRegulationSCP1"
     paper += " SelfRegulationSCP2 SpokenArabicDigits UWaveGestureLibrary"
     stand_ins = "ArticularyWordRecognition BasicMotions FingerMovements Libras PenDigits StandWalkJump"
-    assert set(CATALOG) - forecasting == {*paper.split(), *stand_ins.split()}
+    events = "wiki stackoverflow_partial mooc_partial reddit_askscience manhattan_taxi uber_b02512"
+    assert set(CATALOG) - forecasting == {*paper.split(), *stand_ins.split(), *events.split()}
 
 
 @pytest.mark.parametrize("name", CATALOG)
@@ -59,7 +60,7 @@ def test_an_entry_is_complete(name):
         assert data_set.classes is not None
         return
     assert len(data_set.split) == 3
-    assert data_set.step
+    assert data_set.unit if data_set.task == "events" else data_set.step
     if isinstance(data_set.split[0], float):
         assert sum(data_set.split) == pytest.approx(1)
     else:
@@ -77,7 +78,7 @@ def test_files_at_hand_are_the_ones_described(data_root, name):
         content = file.read_bytes()
         known = next(sha256 for known, sha256 in data_set.files.items() if known.endswith(file.name))
         assert hashlib.sha256(content).hexdigest() == known
-    if data_set.task == "forecasting":
+    if data_set.task != "classification":
         return
     cases, longest = [], 0
     for file in files:
