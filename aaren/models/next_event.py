@@ -106,9 +106,7 @@ class NextEvent:
 
     def log_mark(self, mark: Float[Tensor, "*rows"] | Tensor) -> Time:
         """Log probability of the mark at this place of the vocabulary; 0 without marks."""
-        if self.mark_logits.shape[-1] == 0:
-            return torch.zeros_like(self.location[..., 0])
-        return F.log_softmax(self.mark_logits, dim=-1).gather(-1, mark.long()[..., None])[..., 0]
+        return log_mark(self.mark_logits, mark, self.location[..., 0])
 
     def _log_beyond(self, time: Time) -> Time:
         z = (time.log()[..., None] - self.location) / self.spread
@@ -126,3 +124,10 @@ class NextEvent:
                 return 0.0
             after = torch.full(self.rows, float(after), dtype=self.location.dtype, device=self.location.device)
         return self.log_survival(after)
+
+
+def log_mark(logits: Float[Tensor, "*rows K"], mark: Tensor, like: Tensor) -> Tensor:
+    """Log probabilities of marks, zeros of the shape of `like` where there are none."""
+    if logits.shape[-1] == 0:
+        return torch.zeros_like(like)
+    return F.log_softmax(logits, dim=-1).gather(-1, mark.long()[..., None])[..., 0]

@@ -1,13 +1,28 @@
 """What an event model says of the next event, in the time of the data."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aaren.models.next_event import NextEvent
+
+@runtime_checkable
+class Coming(Protocol):
+    """What may come next in each row, see `aaren.models.next_event.NextEvent`: one such, or what a baseline has."""
+
+    @property
+    def mark_logits(self) -> Tensor: ...
+    @property
+    def mark_probabilities(self) -> Tensor: ...
+    def log_density(self, time: Tensor, after: Any = 0.0) -> Tensor: ...
+    def log_survival(self, time: Tensor, after: Any = 0.0) -> Tensor: ...
+    def log_intensity(self, time: Tensor) -> Tensor: ...
+    def quantile(self, probability: float, after: Any = 0.0) -> Tensor: ...
+    def median(self, after: Any = 0.0) -> Tensor: ...
+    def mean(self, after: Any = 0.0) -> Tensor: ...
+    def log_mark(self, mark: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -18,7 +33,7 @@ class EventForecast:
     end of each sequence.
     """
 
-    coming: NextEvent
+    coming: Coming
     """in time since the latest event"""
     latest: np.ndarray
     """time of the latest event"""

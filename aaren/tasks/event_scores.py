@@ -2,23 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-
-class Coming(Protocol):
-    """What is scored of a forecast, see `aaren.models.next_event.NextEvent`."""
-
-    def log_density(self, time: Tensor) -> Tensor: ...
-    def log_survival(self, time: Tensor) -> Tensor: ...
-    def log_mark(self, mark: Tensor) -> Tensor: ...
-    def mean(self) -> Tensor: ...
-    def median(self) -> Tensor: ...
-    @property
-    def mark_logits(self) -> Tensor: ...
+from aaren.tasks.event_forecast import Coming
 
 
 class Told(NamedTuple):

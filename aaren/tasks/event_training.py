@@ -25,6 +25,9 @@ HISTORY = 8
 ROWS = 64
 """Sequences that are scored at a time."""
 
+NUMBERS = 2**22
+"""Log probabilities of marks that are in memory at a time."""
+
 
 class LogLikelihood(NamedTuple):
     """Sums over events, in nats."""
@@ -177,19 +180,21 @@ def tell(model: EventModel, part: Part, chunk: int) -> Iterator[Told]:
         for begin, batch, before, state in walk(model, [part.tokens[row] for row in rows], chunk):
             place = begin + torch.arange(batch.x.shape[1])
             wanted = (place >= first[:, None]).to(batch.x.device)
-            forecast = ~batch.padding_mask & (batch.x[..., 0] >= 0) & wanted
-            row = forecast.cpu().nonzero()[:, 0]
-            gap, mark = batch.x[forecast].unbind(dim=-1)
+            forecast = (~batch.padding_mask & (batch.x[..., 0] >= 0) & wanted).nonzero()
             ends = (lengths <= begin + chunk) & ((lengths > begin) | (begin == 0)) & (tails > 0)
-            quiet = coming_after(model, state["latest"][ends.to(batch.x.device)])
-            yield Told(
-                rows[row.numpy()],
-                coming_after(model, before[forecast]),
-                gap.double(),
-                mark.long(),
-                rows[ends.numpy()],
-                quiet.log_survival(tails[ends].to(batch.x.device)),
-            )
+            none = torch.zeros_like(ends)
+            some = forecast.split(max(1, NUMBERS // (model.marks + 1)))
+            for ended, (row, column) in zip([none] * (len(some) - 1) + [ends], (one.T for one in some), strict=True):
+                gap, mark = batch.x[row, column].unbind(dim=-1)
+                quiet = coming_after(model, state["latest"][ended.to(gap.device)])
+                yield Told(
+                    rows[row.cpu().numpy()],
+                    coming_after(model, before[row, column]),
+                    gap.double(),
+                    mark.long(),
+                    rows[ended.numpy()],
+                    quiet.log_survival(tails[ended].to(gap.device)),
+                )
 
 
 def memories(model: EventModel, tokens: Sequence[np.ndarray], chunk: int) -> dict[str, State]:
