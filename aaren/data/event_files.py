@@ -37,7 +37,7 @@ def load_events(data: str | Path) -> EventParts:
     Args:
         data: a name in the catalogue or `Sin`; an `.npz` file like those of the known sets; a folder with `train.json`,
             `dev.json` and `test.json` as EasyTPP has them, or with `train.pkl`, `dev.pkl` and `test.pkl` as the
-            Transformer Hawkes process has MIMIC-II.
+            Transformer Hawkes process has MIMIC-II; in both the first event is given, as times begin with it.
 
     Raises:
         FileNotFoundError: no such set or file (names the places looked at).
@@ -98,8 +98,9 @@ def _times(column: Any) -> Any:
     if column.isna().any():
         row = int(np.flatnonzero(column.isna())[0])
         raise ValueError(f"{column.name!r} must have no missing times, got one in row {row}")
-    times = pandas.to_numeric(column, errors="coerce")
-    if times.isna().all():
+    dated = pandas.api.types.is_datetime64_any_dtype(column)
+    times = column if dated else pandas.to_numeric(column, errors="coerce")
+    if dated or times.isna().all():
         dates = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
         times = (dates - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta(seconds=1)
     if times.isna().any():
@@ -136,7 +137,7 @@ def _read_json(path: Path) -> list[EventSequence]:
     try:
         text = path.read_text()
         records = json.loads(text) if text.lstrip().startswith("[") else [*map(json.loads, text.splitlines())]
-        return [EventSequence(record["time_since_start"], record["type_event"], 0.0) for record in records]
+        return [EventSequence(record["time_since_start"], record["type_event"]) for record in records]
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{str(path)!r} must hold time_since_start and type_event of sequences in JSON") from None
 
@@ -164,7 +165,7 @@ def _read_pickle(path: Path) -> list[EventSequence]:
         sequences = content[path.stem]
         times = [np.array([event["time_since_start"] for event in one], dtype=np.float64) for one in sequences]
         marks = [np.array([event["type_event"] for event in one]) for one in sequences]
-        return [EventSequence(*one, start=0.0) for one in zip(times, marks, strict=True)]
+        return [EventSequence(*one) for one in zip(times, marks, strict=True)]
     except Exception as error:  # whatever a broken pickle raises
         reason = " ".join(str(error).split())[:100]
         raise ValueError(f"{str(path)!r} must hold sequences of events as plain numbers, got {reason}") from None

@@ -13,6 +13,9 @@ from aaren.shapes import PaddingMask
 NO_GAP = -1.0
 """Gap of a first event before which nothing is known."""
 
+LONGEST = 1e30
+"""Gap between two events, in any unit, at most: models count in float32."""
+
 
 class EventSequence(NamedTuple):
     """Events and the time in which they were looked for."""
@@ -90,6 +93,9 @@ def _check_sequence(item: Any, name: str) -> EventSequence:
         raise ValueError(
             f"{name} must have sorted times, got {times[place]:g} for event {place} after {times[place - 1]:g}"
         )
+    far = np.flatnonzero(np.diff(times) > LONGEST)
+    if len(far):
+        raise ValueError(f"{name} must have gaps of at most {LONGEST:g}, got more before event {int(far[0]) + 1}")
     for bound in (start, end):
         if bound is not None and not np.isfinite(bound):
             raise ValueError(f"{name} must have a start and an end that are finite or None, got {bound}")

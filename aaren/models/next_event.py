@@ -75,13 +75,17 @@ class NextEvent:
         """The time after the latest event by which the next has come with this probability."""
         probability = torch.as_tensor(probability, dtype=self.location.dtype, device=self.location.device)
         goal = (torch.log1p(-probability) + self._given(after)).expand(self.rows)
+        passed = torch.as_tensor(after, dtype=self.location.dtype, device=self.location.device).expand(self.rows)
         low = (self.location - 40 * self.spread).amin(dim=-1).clamp(max=math.log(self.resolution) - 40)
-        high = (self.location + 40 * self.spread).amax(dim=-1)
+        low = torch.maximum(low, passed.log())
+        high = torch.maximum((self.location + 40 * self.spread).amax(dim=-1), low + 1e-9)
+        while (short := self.log_survival(high.exp()) > goal).any() and high.max() < 700:
+            high = torch.where(short, low + 2 * (high - low), high)
         for _ in range(HALVINGS):
             middle = 0.5 * (low + high)
             later = self.log_survival(middle.exp()) > goal
             low, high = torch.where(later, middle, low), torch.where(later, high, middle)
-        return high.exp()
+        return torch.maximum(high.exp(), passed)
 
     def median(self, after: Time | float = 0.0) -> Time:
         return self.quantile(0.5, after)

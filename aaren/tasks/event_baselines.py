@@ -14,7 +14,7 @@ from torch import Tensor
 from aaren.data.events import check_events, check_known, event_tokens, vocabulary
 from aaren.models.next_event import NextEvent, log_mark
 from aaren.tasks.event_forecast import Coming, EventForecast
-from aaren.tasks.event_parts import ends, part_of
+from aaren.tasks.event_parts import ends, part_of, resolution_of
 from aaren.tasks.event_scores import EventScores, Told, event_scores
 
 
@@ -114,20 +114,21 @@ class RenewalEvents(EventBaseline):
     COMPONENTS = 8
 
     def _fit_times(self, gaps: np.ndarray, tails: float) -> None:
-        self.resolution_ = float(gaps[gaps > 0].min())
+        self.resolution_ = resolution_of(gaps)
         logs = np.log(gaps.clip(min=self.resolution_))[:, None]
         components = min(self.COMPONENTS, len(np.unique(logs)))
         narrowest = 1e-4 * max(float(logs.var()), 1e-6)
         self.mixture_ = GaussianMixture(components, reg_covar=narrowest, random_state=0).fit(logs)
 
     def _fit_marks(self, places: list[np.ndarray]) -> None:
-        self.following_: dict[int, np.ndarray] = {}
+        self.following_: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # what followed each mark, and how often
         if not self.marked_:
             return
         pairs = np.concatenate([np.stack([one[:-1], one[1:]], axis=1) for one in places])
-        order = np.argsort(pairs[:, 0], kind="stable")
-        first, starts = np.unique(pairs[order, 0], return_index=True)
-        self.following_ = dict(zip(first.tolist(), np.split(pairs[order, 1], starts[1:]), strict=True))
+        pairs, counts = np.unique(pairs, axis=0, return_counts=True)
+        for mark in np.unique(pairs[:, 0]):
+            some = pairs[:, 0] == mark
+            self.following_[int(mark)] = pairs[some, 1], counts[some]
 
     def _mark_logits(self, before: np.ndarray) -> Tensor:
         """As if each mark had been followed once more, by any other in the share of its frequency."""
@@ -135,9 +136,10 @@ class RenewalEvents(EventBaseline):
             return super()._mark_logits(before)
         table = np.repeat(self.frequencies_[None], len(before), axis=0)
         for row, mark in enumerate(before):
-            after = self.following_.get(int(mark), np.empty(0, dtype=np.int64))
-            np.add.at(table[row], after, 1.0)
-            table[row] /= 1 + len(after)
+            if int(mark) in self.following_:
+                after, counts = self.following_[int(mark)]
+                table[row, after] += counts
+                table[row] /= 1 + counts.sum()
         return torch.from_numpy(np.log(table))
 
     def _coming(self, before: np.ndarray) -> Coming:

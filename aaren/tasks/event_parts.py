@@ -50,6 +50,13 @@ def divide(
     return part_of(train, marks), part_of(held, marks)
 
 
+def resolution_of(gaps: np.ndarray) -> float:
+    """What counts as the same time: the shortest gap above zero, and a little more, so that rounding to float32, and
+    the jitter of differences of times on a grid, leave equal gaps equal."""
+    shortest = np.float32(max(gaps[gaps > 0].min() * (1 + 1e-6), 1e-30))
+    return float(np.nextafter(shortest, np.float32(np.inf)))
+
+
 def ends(sequences: Sequence[EventSequence]) -> tuple[np.ndarray, np.ndarray]:
     """Times of the latest events, or of the starts where there are none, and how far sequences were observed."""
     latest = np.array([one.times[-1] if len(one.times) else one.start for one in sequences], dtype=np.float64)

@@ -41,8 +41,8 @@ def simulate(
         ValueError: a future with more than `most` events.
     """
     model.eval()
-    rows = torch.arange(len(latest)).repeat_interleave(count)
-    state = states.select(state, rows)
+    rows = np.repeat(np.arange(len(latest)), count)
+    state = states.select(state, torch.from_numpy(rows))
     latest, now = latest[rows], now[rows]
     end = np.full(len(rows), np.inf) if duration is None else now + duration
     times: list[list[float]] = [[] for _ in rows]

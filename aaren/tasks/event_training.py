@@ -61,9 +61,11 @@ class Likelihood(nn.Module):
             for x, mask in pieces:
                 if x.shape[1]:
                     _, state = self.model.encode(x, state, padding_mask=mask)
-        before = state["latest"]
-        h, state = self.model.encode(batch.x, state, padding_mask=unless_empty(batch.padding_mask))
-        before = torch.cat([before[:, None], h[:, :-1]], dim=1)
+        before = state["latest"][:, None]
+        if batch.x.shape[1]:  # sequences without an event have time without one
+            h, state = self.model.encode(batch.x, state, padding_mask=unless_empty(batch.padding_mask))
+            before = torch.cat([before, h[:, :-1]], dim=1)
+        before = before[:, : batch.x.shape[1]]
         return _log_likelihood(self.model, before, state["latest"], batch.x, batch.padding_mask, batch.tail)
 
 
@@ -85,7 +87,7 @@ def pieces(tokens: Sequence[np.ndarray], tails: Sequence[float], chunk: int, off
     """All events of all sequences as stretches of at most `chunk`, the first of each sequence `offset` shorter."""
     stretches = []
     for events, tail, offset in zip(tokens, tails, offsets, strict=True):
-        cuts = [*range(0, len(events), chunk)] if offset == 0 else [0, *range(chunk - offset, len(events), chunk)]
+        cuts = [0, *range(chunk - offset, len(events), chunk)]
         for first, last in zip(cuts, [*cuts[1:], len(events)], strict=True):
             read = max(0, first - HISTORY * chunk)
             stretches.append(Stretch(events, read, first, last, tail if last == len(events) else 0.0))

@@ -15,7 +15,7 @@ from aaren.data.events import EventSequence, check_events, check_known, event_to
 from aaren.layers.table import find_layer
 from aaren.models.event_model import EventModel
 from aaren.tasks.event_forecast import EventForecast
-from aaren.tasks.event_parts import Part, divide, ends, part_of
+from aaren.tasks.event_parts import Part, divide, ends, part_of, resolution_of
 from aaren.tasks.event_scores import EventScores, event_scores, passed
 from aaren.tasks.event_simulation import simulate
 from aaren.tasks.event_stream import EventStream, KeyedEventStream
@@ -131,6 +131,10 @@ class EventForecaster(BaseEstimator):
         gaps = gaps[gaps > 0]
         if len(gaps) == 0:
             raise ValueError("X must have two events at different times in a training sequence, got none")
+        if not any((tokens[first:, 0] >= 0).any() for tokens, first in zip(held.tokens, held.first, strict=True)):
+            raise ValueError(
+                "X must have a held-out event to forecast, after the first of its sequence, got none; pass X_validation"
+            )
         periods = self.periods
         if periods is None:
             longest = max(tokens[:, 0].clip(min=0).sum() for tokens in train.tokens)
@@ -141,7 +145,7 @@ class EventForecaster(BaseEstimator):
             "log_mean": float(np.log(gaps).mean()),
             "log_spread": max(float(np.log(gaps).std()), 1e-3),
             "unit": float(gaps.mean()),
-            "resolution": float(gaps.min()),
+            "resolution": resolution_of(gaps),
         }
         model = self._build(shape, scales)
         checkpoint = None if self.checkpoint is None else Path(self.checkpoint)

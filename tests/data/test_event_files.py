@@ -4,6 +4,7 @@ import json
 import pickle
 
 import numpy as np
+import pandas
 import pytest
 
 from aaren.data.catalog import CATALOG, find
@@ -52,7 +53,7 @@ def test_the_layout_of_easytpp(tmp_path, lines):
     parts = load_events(tmp_path)
     assert tuple(map(len, parts[:3])) == (1, 2, 3)
     assert parts.train[0].times.tolist() == [1.0, 1.0, 4.5]
-    assert (parts.marks.tolist(), parts.train[0].start) == ([0, 3], 0.0)
+    assert (parts.marks.tolist(), parts.train[0].start) == ([0, 3], None)
     (tmp_path / "dev.json").write_text("[{}]")
     with pytest.raises(ValueError, match=r"dev.json' must hold time_since_start and type_event"):
         load_events(tmp_path)
@@ -115,6 +116,10 @@ def test_tables_of_ones_own(tmp_path):
     assert a.marks.tolist() == ["x", "y"]
     [whole] = read_table(path, time="when")
     assert (whole.times.tolist(), whole.marks) == ([0.5, 1.0, 2.0, 2.0], None)
+    pandas.DataFrame({"time": pandas.to_datetime([1, 3], unit="s").astype("datetime64[us]")}).to_parquet(
+        path.with_suffix(".parquet")
+    )
+    assert read_table(path.with_suffix(".parquet"))[0].times.tolist() == [1.0, 3.0]
     path.write_text("time,mark\n1970-01-02 00:00,1\n1970-01-01 12:00,2\n")
     [dated] = read_table(path, mark="mark")
     assert dated.times.tolist() == [43200.0, 86400.0]

@@ -93,3 +93,12 @@ def test_without_marks_nothing_is_said_of_them():
     coming = NextEvent(torch.zeros(2, 1), torch.zeros(2, 1), torch.ones(2, 1), torch.zeros(2, 0), RESOLUTION)
     assert torch.equal(coming.log_mark(torch.zeros(2)), torch.zeros(2))
     assert coming.sample()[1].tolist() == [0, 0]
+
+
+def test_quantiles_far_in_the_tail_come_after_what_has_passed():
+    narrow = NextEvent(torch.zeros(1, 1).double(), torch.zeros(1, 1).double(), torch.full((1, 1), 0.01).double(),
+                       torch.zeros(1, 0), RESOLUTION)  # fmt: skip
+    for after in (2.0, 3.0, 100.0):
+        time = narrow.quantile(0.5, after)
+        assert after < time < 1.01 * after
+        assert_close(narrow.log_survival(time, after), torch.full((1,), math.log(0.5)).double(), rtol=0, atol=1e-3)

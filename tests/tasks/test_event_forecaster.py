@@ -9,10 +9,11 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from aaren.data.events import EventSequence
+from aaren.data.events import EventSequence, collate_events
 from aaren.data.processes import Poisson, SelfCorrecting, Sin
 from aaren.layers.table import LAYERS
 from aaren.models.event_model import EventModel
+from aaren.tasks.event_training import Likelihood, pieces
 from aaren.tasks.events import EventForecaster
 from aaren.train import Recipe
 
@@ -280,3 +281,40 @@ def test_files_of_other_models_are_refused(fitted, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**config, "marked": False}))
     with pytest.raises(ValueError, match="must belong together, got two models"):
         EventForecaster.load(tmp_path)
+
+
+def test_equal_gaps_on_a_grid_are_scored_as_they_were_trained():
+    """Differences of times like 0.1, 0.2, 0.4 differ in their last digits, and more in float32."""
+    random = np.random.default_rng(0)
+    sequences = [np.cumsum(0.1 * random.choice([1, 1, 1, 2, 3, 5], 60)) for _ in range(20)]
+    model = EventForecaster(**SIZES, recipe=Recipe(updates=60, validate_every=20)).fit(sequences)
+    assert model.training_.best_update > 0
+    part = model._part(sequences[:4])
+    batch = collate_events(pieces(part.tokens, part.tails, 512, [0] * 4))
+    with torch.no_grad():
+        trained = Likelihood(model.model_.eval(), 512)(batch).loss.item()
+    assert model.evaluate(sequences[:4]).nll == pytest.approx(trained, abs=1e-4)
+
+
+def test_sequences_without_an_event_are_trained_on():
+    quiet = [EventSequence(np.empty(0), np.empty(0, str), 0.0, 5.0)] * 40
+    recipe = Recipe(updates=3, batch_size=4, validate_every=1)
+    model = EventForecaster(**SIZES, recipe=recipe).fit([*marked(4), *quiet], X_validation=marked(2))
+    assert model.evaluate([*quiet, *marked(2)]).events == 40
+
+
+def test_one_future_of_one_sequence_begins_after_its_end():
+    times = np.arange(20.0)
+    model = EventForecaster(**SIZES, recipe=Recipe(updates=5)).fit([times, times])
+    late = EventSequence(times, None, None, 22.0)
+    assert model.predict([late]).median() >= 22.0
+    [[future]] = model.sample([late], events=2)
+    assert len(future.times) == 2
+    assert future.times[0] >= 22.0
+
+
+def test_a_held_out_part_must_have_an_event_to_forecast():
+    with pytest.raises(ValueError, match="X must have a held-out event to forecast"):
+        EventForecaster(**SIZES, recipe=BRIEF).fit([[1.0, 2.0]] * 3, X_validation=[[1.0], [2.0]])
+    with pytest.raises(ValueError, match=r"X\[0\] must have gaps of at most 1e\+30, got more before event 1"):
+        EventForecaster(**SIZES, recipe=BRIEF).fit([[1.0, 1e39]])
