@@ -318,3 +318,11 @@ def test_a_held_out_part_must_have_an_event_to_forecast():
         EventForecaster(**SIZES, recipe=BRIEF).fit([[1.0, 2.0]] * 3, X_validation=[[1.0], [2.0]])
     with pytest.raises(ValueError, match=r"X\[0\] must have gaps of at most 1e\+30, got more before event 1"):
         EventForecaster(**SIZES, recipe=BRIEF).fit([[1.0, 1e39]])
+
+
+def test_sequences_of_unequal_lengths_are_forecast_as_each_alone(fitted):
+    whole = marked(1, seed=10)[0]._replace(end=None)
+    both = [whole._replace(times=whole.times[:7], marks=whole.marks[:7]), whole]
+    together = fitted.predict(both).median()
+    alone = [fitted.predict([one]).median()[0] for one in both]
+    np.testing.assert_allclose(together, alone, rtol=1e-6)
