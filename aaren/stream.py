@@ -197,6 +197,21 @@ class KeyedStream:
         y = y[:, 0] if self.readout is None else self.readout(y[:, 0])
         return dict(zip(named, y, strict=True))
 
+    def get(self, key: Hashable) -> states.State:
+        """The state of a stream, a batch of one; a copy. Raises KeyError on a key that was never met."""
+        return states.select(self._state, [self._row[key]])
+
+    def put(self, key: Hashable, state: states.State) -> None:
+        """Goes on with a stream from a state, a batch of one of the same model, such as `get` or `Stream.state`; what
+        was known of this key is forgotten."""
+        if states.batch_size(state) != 1:
+            raise ValueError(f"state must be of one row, got {states.batch_size(state)}")
+        if key not in self._row:
+            self._make_room(1)
+            self._row[key] = self._free.pop()
+        rows = torch.tensor([self._row[key]])
+        self._state = states.tree_map(lambda old, leaf: _put(old, rows, leaf.to(old)), self._state, state)
+
     def drop(self, keys: Iterable[Hashable]) -> None:
         """Forgets these streams (or the one of that name) and frees their rows.
 
@@ -246,6 +261,12 @@ class KeyedStream:
             more = max(more, capacity)
             self._state = states.concat([self._state, self.model.initial_state(more, dtype=self.dtype)])
             self._free.extend(range(capacity, capacity + more))
+
+
+def read_note(path: str | Path, kind: str) -> str:
+    """The note in a snapshot of that kind (`KIND`, `KEYED_KIND`). Raises as `restore` does."""
+    _, metadata = read_tensors(path, kind)
+    return metadata.get("note", "")
 
 
 def model_fingerprint(model: SequenceLayer) -> str:

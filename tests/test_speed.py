@@ -124,6 +124,7 @@ def test_pictures(tmp_path):
     assert pictures([], tmp_path) == []
 
 
+@pytest.mark.unchecked  # which takes three times as long
 def test_bench_command(tmp_path, capsys):
     small = ["--seconds", "0.01", "--widths", "64", "--lengths", "300", "--tokens", "60", "--streams", "1", "3"]
     main(["bench", "--out", str(tmp_path), "--parts", "stream", "many", *small])

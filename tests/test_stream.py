@@ -336,3 +336,26 @@ def test_a_model_without_parameters():
 
     stream = Stream(Echo())
     assert stream.push([1, 2]).tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("layer", sorted(LAYERS))
+def test_a_stream_moves_among_those_with_keys_and_back(layer):
+    model, x = make(layer), torch.randn(14, 8)
+    whole, keyed = Stream(model), KeyedStream(model)
+    keyed.push({"other": x[0]})
+    for token in x[:9]:
+        whole.push(token)
+    keyed.put("moved", whole.state)
+    expected = whole.push(x[9])
+    assert_close(keyed.push({"moved": x[9], "other": x[1]})["moved"], expected, rtol=1e-5, atol=1e-6)
+    back = Stream(model)
+    back.state = keyed.get("moved")
+    keyed.push({"moved": x[0]})  # what was got is a copy
+    assert_close(back.push(x[10]), whole.push(x[10]), rtol=1e-5, atol=1e-6)
+    keyed.put("moved", model.initial_state(1, dtype=torch.float64))
+    assert_close(keyed.push({"moved": x[0]})["moved"], Stream(model).push(x[0]), rtol=1e-5, atol=1e-6)
+    assert keyed.keys == ["other", "moved"]
+    with pytest.raises(ValueError, match="state must be of one row, got 2"):
+        keyed.put("moved", model.initial_state(2))
+    with pytest.raises(KeyError):
+        keyed.get("unknown")

@@ -10,8 +10,10 @@ import tyro
 from aaren.cli.bench import Bench
 from aaren.cli.classify import Classify
 from aaren.cli.compare_classify import CompareClassify
+from aaren.cli.compare_events import CompareEvents
 from aaren.cli.compare_forecast import CompareForecast
 from aaren.cli.data import Data
+from aaren.cli.events import Events
 from aaren.cli.export import Export
 from aaren.cli.forecast import Forecast
 from aaren.cli.report import Report
@@ -25,10 +27,12 @@ Example: aaren compare classify --data JapaneseVowels --layers aaren attention g
 Compare = (
     Annotated[CompareClassify, tyro.conf.subcommand("classify")]
     | Annotated[CompareForecast, tyro.conf.subcommand("forecast")]
+    | Annotated[CompareEvents, tyro.conf.subcommand("events")]
 )
 Command = (
     Annotated[Classify, tyro.conf.subcommand("classify")]
     | Annotated[Forecast, tyro.conf.subcommand("forecast")]
+    | Annotated[Events, tyro.conf.subcommand("events")]
     | Annotated[Compare, tyro.conf.subcommand("compare", description=COMPARE)]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Stream, tyro.conf.subcommand("stream")]

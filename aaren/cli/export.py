@@ -11,16 +11,16 @@ import tyro
 class Export:
     """Write a saved model in a format of small devices: the call that consumes one token, with the state beside it.
 
-    Scaling and decoding are inside: numbers in the units of the data go in, probabilities or forecasts come out. The
-    file is compared with the model over 1,000 steps, and not written if it differs. onnx runs with the package
-    aaren_runtime (NumPy and ONNX Runtime, no PyTorch) and in browsers, executorch on phones, c on anything that has a
-    C compiler.
+    Scaling and decoding are inside: numbers in the units of the data go in, probabilities or forecasts come out (of
+    events the density of the time to the next one, as a mixture, with its mean). The file is compared with the model
+    over 1,000 steps, and not written if it differs. onnx runs with the package aaren_runtime (NumPy and ONNX Runtime,
+    no PyTorch) and in browsers, executorch on phones, c on anything that has a C compiler.
 
     Example: aaren export results/vowels/model --format c --out vowels.c
     """
 
     model: tyro.conf.Positional[Path]
-    """folder that `aaren classify` or `aaren forecast` wrote: OUT/model"""
+    """folder that `aaren classify`, `aaren forecast` or `aaren events` wrote: OUT/model"""
     format: Literal["onnx", "executorch", "c"] = "onnx"
     """of the file"""
     out: Path | None = None

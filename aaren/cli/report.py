@@ -7,10 +7,11 @@ import tyro
 
 from aaren.cli.classify import CLASSIFY
 from aaren.cli.compare import show
+from aaren.cli.events import EVENTS
 from aaren.cli.forecast import FORECAST
 from aaren.files import check_writable, read_json_lines
 
-COMPARISONS = (CLASSIFY, FORECAST)
+COMPARISONS = (CLASSIFY, FORECAST, EVENTS)
 """How results are read, one for each task."""
 
 

@@ -19,13 +19,14 @@ class Stream:
     Samples come as JSON lines, a list of numbers each, from standard input or a file. With --keyed a line is
     {"key": K, "x": [...]} and K names one of many streams. With --data and --case the samples are a case of a data
     set's test part. For a forecaster a line is a row, {"date": "2026-01-01 10:00", "load": 3.5, ...}, with null where a
-    value is missing. Answers go to standard output, a JSON line each.
+    value is missing; for a forecaster of events an event, {"time": 12.5, "mark": "sale"}, with a "key" if --keyed.
+    Answers go to standard output, a JSON line each.
 
     Example: aaren stream results/vowels/model --data JapaneseVowels --case 0 --show bars
     """
 
     model: tyro.conf.Positional[Path]
-    """folder that `aaren classify` or `aaren forecast` wrote: OUT/model"""
+    """folder that `aaren classify`, `aaren forecast` or `aaren events` wrote: OUT/model"""
     input: Path | None = None
     """file of samples; by default standard input"""
     data: str | None = None
@@ -45,6 +46,8 @@ class Stream:
         from aaren.tasks.classify import Classifier
         from aaren.tasks.saving import kind_of
 
+        if self.input is not None and not self.input.is_file():  # before a snapshot could be overwritten
+            raise FileNotFoundError(f"input must be an existing file, got {str(self.input)!r}")
         if self.snapshot is not None:
             check_writable(self.snapshot.parent)
             if self.snapshot.is_dir():
@@ -55,6 +58,13 @@ class Stream:
             from aaren.cli.stream_forecast import stream_forecasts
 
             stream_forecasts(self.model, self.input, self.restore, self.snapshot)
+            return
+        if kind_of(self.model) == "aaren event forecaster":
+            if self.data is not None or self.case is not None or self.show != "json":
+                raise ValueError("data, case and show must be left out for a forecaster of events, got some of them")
+            from aaren.cli.stream_events import stream_events
+
+            stream_events(self.model, self.input, self.restore, self.snapshot, self.keyed)
             return
         classifier = Classifier.load(self.model)
         names = [str(name) for name in classifier.classes_]

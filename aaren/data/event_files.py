@@ -29,6 +29,20 @@ class EventParts(NamedTuple):
     test: list[EventSequence]
     marks: np.ndarray
     """of all parts, sorted; empty without marks"""
+    names: list[Any] | None = None
+    """of the test sequences, if they have some"""
+    dated: bool = False
+    """whether times are seconds since 1970"""
+
+
+class EventTable(NamedTuple):
+    """A table's events."""
+
+    sequences: list[EventSequence]
+    names: list[Any] | None
+    """of the sequences"""
+    dated: bool
+    """whether times were dates: then they are seconds since 1970"""
 
 
 def load_events(data: str | Path) -> EventParts:
@@ -62,8 +76,14 @@ def load_events(data: str | Path) -> EventParts:
 
 
 def read_table(
-    path: str | Path, *, time: str = "time", sequence: str | None = None, mark: str | None = None
-) -> list[EventSequence]:
+    path: str | Path,
+    *,
+    time: str = "time",
+    sequence: str | None = None,
+    mark: str | None = None,
+    start: str | float | None = None,
+    end: str | float | None = None,
+) -> EventTable:
     """The events of a table (CSV or Parquet), an event a row, in any order.
 
     Args:
@@ -71,10 +91,13 @@ def read_table(
         time: column of numbers or of dates, which become seconds since 1970.
         sequence: column that tells sequences apart; None = all rows are one.
         mark: column of marks; None = events have none.
+        start, end: when observation of every sequence began and ended, like the times; None = with its first event,
+            with its last.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column that is not there, a time that is missing or cannot be read.
+        ValueError: a column that is not there, a time that is missing or cannot be read, an event before the start or
+            after the end.
     """
     pandas = require("pandas", "tasks")
     path = Path(path)
@@ -84,16 +107,57 @@ def read_table(
     for column in (time, sequence, mark):
         if column is not None and column not in frame:
             raise ValueError(f"columns must contain {column!r}, got {', '.join(map(str, frame.columns))}")
-    frame = frame.assign(**{time: _times(frame[time])})
-    groups = [frame] if sequence is None else [group for _, group in frame.groupby(sequence, sort=False)]
-    groups = [group.sort_values(time, kind="stable") for group in groups]
-    return check_events(
-        [(one[time].to_numpy(np.float64), None if mark is None else _names(one[mark])) for one in groups]
-    )
+    if sequence is not None and frame[sequence].isna().any():
+        row = int(np.flatnonzero(frame[sequence].isna())[0])
+        raise ValueError(f"{sequence!r} must have no missing names, got one in row {row}")
+    times, dated = _times(frame[time])
+    bounds = [_bound(name, value, dated) for name, value in (("start", start), ("end", end))]
+    frame = frame.assign(**{time: times})
+    groups = [(None, frame)] if sequence is None else list(frame.groupby(sequence, sort=False))
+    sequences = []
+    for _, group in groups:
+        group = group.sort_values(time, kind="stable")
+        marks = None if mark is None else _names(group[mark])
+        sequences.append(EventSequence(group[time].to_numpy(np.float64), marks, *bounds))
+    names = None if sequence is None else [name for name, _ in groups]
+    return EventTable(check_events(sequences, name="data"), names, dated)
 
 
-def _times(column: Any) -> Any:
-    """Numbers, or the seconds of dates since 1970."""
+def _bound(name: str, value: str | float | None, dated: bool) -> float | None:
+    """A start or an end as the times of the table are."""
+    if value is None:
+        return None
+    pandas = require("pandas", "tasks")
+    form = f"{name} must be a {'date' if dated else 'number'} like the times, got {value!r}"
+    try:
+        [number], is_date = _times(pandas.Series([value], name=name))
+    except ValueError:
+        raise ValueError(form) from None
+    if is_date != dated:
+        raise ValueError(form)
+    return float(number)
+
+
+def divided(table: EventTable) -> EventParts:
+    """The sequences of a table in parts: the last fifth to measure, the fifth before it to select by, the rest to train
+    on.
+
+    Raises:
+        ValueError: fewer than five sequences.
+    """
+    sequences, names, dated = table
+    if len(sequences) < 5:
+        raise ValueError(
+            f"data must have at least 5 sequences, to train, to select by and to measure, got {len(sequences)}; name "
+            f"the column that tells them apart, or cut a long one into days"
+        )
+    fifth = len(sequences) // 5
+    train, held, test = sequences[: -2 * fifth], sequences[-2 * fifth : -fifth], sequences[-fifth:]
+    return EventParts(train, held, test, vocabulary(sequences), names and names[-fifth:], dated)
+
+
+def _times(column: Any) -> tuple[Any, bool]:
+    """Numbers, or the seconds of dates since 1970; and whether they were dates."""
     pandas = require("pandas", "tasks")
     if column.isna().any():
         row = int(np.flatnonzero(column.isna())[0])
@@ -102,11 +166,11 @@ def _times(column: Any) -> Any:
     times = column if dated else pandas.to_numeric(column, errors="coerce")
     if dated or times.isna().all():
         dates = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-        times = (dates - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta(seconds=1)
+        times, dated = (dates - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta(seconds=1), True
     if times.isna().any():
         row = int(np.flatnonzero(times.isna())[0])
-        raise ValueError(f"{column.name!r} must hold numbers or dates, got {column.iloc[row]!r} in row {row}")
-    return times
+        raise ValueError(f"{column.name!r} must hold numbers or ISO 8601 dates, got {column.iloc[row]!r} in row {row}")
+    return times, dated
 
 
 def _names(marks: Any) -> np.ndarray:

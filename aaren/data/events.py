@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from aaren.shapes import PaddingMask
@@ -109,16 +109,38 @@ def _check_sequence(item: Any, name: str) -> EventSequence:
 
 
 def _check_marks(marks: Any, events: int, name: str) -> np.ndarray:
-    marks = np.asarray(marks)
-    if marks.dtype == object and all(isinstance(mark, str) for mark in marks.flat):
-        marks = marks.astype(str)
-    if marks.shape == (0,):
-        marks = marks.astype(np.int64)
+    marks = _plain_marks(marks, name)
     if marks.shape != (events,):
         raise ValueError(f"{name} must have a mark for each of the {events} events, got shape {marks.shape}")
+    return marks
+
+
+def _plain_marks(marks: Any, name: str) -> np.ndarray:
+    """Strings or whole numbers as an array of their own type."""
+    marks = np.asarray(marks)
+    if marks.shape == (0,):
+        return marks.astype(np.int64)
+    for kind, of in ((str, str), (int | np.integer, np.int64)):
+        if marks.dtype == object and all(isinstance(mark, kind) and not isinstance(mark, bool) for mark in marks.flat):
+            marks = marks.astype(of)
     if marks.dtype.kind not in "Uiu":
         raise ValueError(f"{name} must have marks that are strings or whole numbers, got {marks.dtype}")
     return marks
+
+
+def known_marks(marks: Any, sequences: Sequence[EventSequence]) -> np.ndarray:
+    """The vocabulary of a model, sorted: the marks named, or those of its training sequences if that is None.
+
+    Raises:
+        ValueError: marks of events without marks, of another kind than those of the sequences, or not all of them.
+    """
+    if marks is None:
+        return vocabulary(sequences)
+    known = np.unique(_plain_marks(marks, "the argument marks"))
+    if sequences[0].marks is None and len(known):
+        raise ValueError("marks must be None for events without marks, got some")
+    check_known(sequences, known)
+    return known
 
 
 def vocabulary(sequences: Sequence[EventSequence]) -> np.ndarray:
@@ -130,9 +152,16 @@ def vocabulary(sequences: Sequence[EventSequence]) -> np.ndarray:
 
 
 def mark_indices(marks: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Places of marks in a sorted vocabulary, and its length where they are not in it."""
-    if len(known) == 0 or (marks.dtype.kind == "U") != (known.dtype.kind == "U"):
+    """Places of marks in a sorted vocabulary, and its length where they are not in it.
+
+    Raises:
+        ValueError: strings where the vocabulary has whole numbers, or the other way round: nothing unknown, but a slip.
+    """
+    if len(known) == 0 or len(marks) == 0:
         return np.full(len(marks), len(known))
+    if (marks.dtype.kind == "U") != (known.dtype.kind == "U"):
+        kind = "strings" if known.dtype.kind == "U" else "whole numbers"
+        raise ValueError(f"marks must be {kind}, as in training, got {marks[0].item()!r}")
     places = np.searchsorted(known, marks).clip(max=len(known) - 1)
     return np.where(known[places] == marks, places, len(known))
 
@@ -182,6 +211,8 @@ class EventBatch(NamedTuple):
     padding_mask: PaddingMask
     clock: Float[Tensor, "B"]
     """float64, time from the start of the sequence to its first event here"""
+    number: Int[Tensor, "B"]
+    """events of the sequence before its first here"""
     tail: Float[Tensor, "B"]
     """time without an event at the end"""
 
@@ -195,7 +226,8 @@ def collate_events(stretches: Sequence[Stretch]) -> EventBatch:
     x, mask = _padded([s.tokens[s.first : s.last] for s in stretches])
     clock = [float(s.tokens[: s.read, 0].clip(min=0).sum()) for s in stretches]
     tail = torch.tensor([s.tail for s in stretches], dtype=torch.float32)
-    return EventBatch(before, before_mask, x, mask, torch.tensor(clock, dtype=torch.float64), tail)
+    number = torch.tensor([s.read for s in stretches])
+    return EventBatch(before, before_mask, x, mask, torch.tensor(clock, dtype=torch.float64), number, tail)
 
 
 def _padded(rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

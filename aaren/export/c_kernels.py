@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,6 +61,17 @@ static void NAME(const REAL *x, REAL *y, int rows, int n)
     }
 }
 """,
+    "logsoftmax": """\
+static void NAME(const REAL *x, REAL *y, int rows, int n)
+{
+    for (int row = 0; row < rows; row++, x += n, y += n) {
+        REAL most = x[0], sum = 0;
+        for (int i = 1; i < n; i++) { most = x[i] > most ? x[i] : most; }
+        for (int i = 0; i < n; i++) { sum += EXP(x[i] - most); }
+        for (int i = 0; i < n; i++) { y[i] = x[i] - most - LOG(sum); }
+    }
+}
+""",
 }
 
 
@@ -71,7 +83,13 @@ def helper(kind: str) -> str:
     """The function of a kind that a program calls."""
     form, _, variant = kind.partition("_")
     real, f = ("double", "") if variant == "double" else ("float", "f")
-    text = HELPERS[form].replace("NAME", kind).replace("EXP", f"exp{f}").replace("ROOT", f"sqrt{f}")
+    text = (
+        HELPERS[form]
+        .replace("NAME", kind)
+        .replace("EXP", f"exp{f}")
+        .replace("ROOT", f"sqrt{f}")
+        .replace("LOG", f"log{f}")
+    )
     if variant == "int8":
         text = text.replace("const REAL *b,", "const REAL *scale, const REAL *b,")
         text = text.replace("WEIGHT", "signed char").replace("SCALED", "sum[i] * scale[j + i]")
@@ -154,6 +172,23 @@ def _product(program: Program, result: Tensor, x: View, y: View) -> View:
     return out
 
 
+def _embedding(program: Program, result: Tensor, table: View, places: Value, *_: Any) -> View:
+    """A row of a constant for each place."""
+    data = table.buffer.data
+    assert data is not None
+    places, out = program.contiguous(places), program.scratch(result.shape, result.dtype)
+    parts, rows, width = as_int8(data), places.meta.numel(), result.shape[-1]
+    row = f"{places.buffer.name}[{int(places.meta.storage_offset())} + i0]"
+    scale: list[View] = []
+    if parts is not None:
+        table, scale = program.constant(parts.whole), [program.constant(parts.scale)]
+    times = "".join(f" * {one.buffer.name}[{row}]" for one in scale)
+    code = f"{out.buffer.name}[{width} * i0 + j] = {table.buffer.name}[{width} * {row} + j]{times};"
+    body = f"for (int j = 0; j < {width}; j++) {{ {code} }}"
+    program.emit(f"for (int i0 = 0; i0 < {rows}; i0++) {{ {body} }}", [table, places, *scale], [out])
+    return out
+
+
 def _layer_norm(
     program: Program,
     result: Any,
@@ -215,13 +250,13 @@ def _strides(view: View) -> list[int]:
     return [s if size > 1 else 0 for s, size in zip(view.meta.stride(), view.shape, strict=True)]
 
 
-def _softmax(program: Program, result: Tensor, x: Value, dim: int, half: bool) -> View:
+def _softmax(program: Program, result: Tensor, x: Value, dim: int, half: bool, *, form: str = "softmax") -> View:
     axes = len(result.shape)
     if dim % axes != axes - 1:
         raise ValueError(f"softmax must be over the last axis, got {dim}")
     x, out = program.contiguous(program.cast(x, result.dtype)), program.scratch(result.shape, result.dtype)
     rows, width = out.meta.numel() // out.shape[-1], out.shape[-1]
-    name = "softmax" + ("" if result.dtype == torch.float32 else "_double")
+    name = form + ("" if result.dtype == torch.float32 else "_double")
     program.helpers.add(name)
     program.emit(f"{name}({_start(x)}, {_start(out)}, {rows}, {width});", [x], [out])
     return out
@@ -252,6 +287,8 @@ KERNELS: dict[Any, Lowering] = {
     aten.native_layer_norm.default: _layer_norm,
     aten.cumsum.default: _cumsum,
     aten._softmax.default: _softmax,
+    aten._log_softmax.default: partial(_softmax, form="logsoftmax"),
+    aten.embedding.default: _embedding,
     aten.sum.dim_IntList: _reduce("0", "r += {0};"),
     aten.mean.dim: _reduce("0", "r += {0};", " / {0}"),
     aten.any.dim: _reduce("0", "r = r || {0};"),

@@ -28,7 +28,8 @@ class EventModel(nn.Module):
     A token is embedded by its mark, the logarithm of its gap, sinusoids of the time since the start of the sequence and
     of the number of the event. Before the first event the encoder's output is taken to be zero, so the biases of the
     head learn what an empty history means. Head and density follow Shchur et al. 2020 and the mixtures of Bae et al.
-    2023: a layer of tanh, then weights, locations and spreads; a linear map to marks.
+    2023: a layer of tanh, then weights, locations and spreads. The map to marks has the weights of their embedding
+    (Press & Wolf 2017): so a mark, even one that training never saw, can be remembered and said again.
 
     Args:
         marks: size of the vocabulary; 0 = events have no marks.
@@ -64,7 +65,7 @@ class EventModel(nn.Module):
     ):
         super().__init__()
         self.marks, self.mixture, self.d_model = marks, mixture, d_model
-        self.resolution = 1.0
+        self.resolution, self.longest = 1.0, 1e3
         self.register_buffer("log_mean", torch.zeros((), dtype=torch.float64))
         self.register_buffer("log_spread", torch.ones((), dtype=torch.float64))
         self.register_buffer("unit", torch.ones((), dtype=torch.float64))
@@ -72,26 +73,31 @@ class EventModel(nn.Module):
         self.register_buffer("frequency", frequency)
         self.embed = nn.Linear(2 + 2 * len(frequency), d_model)
         self.embed_mark = nn.Embedding(marks + 1, d_model) if marks else None
+        self.mark_bias = nn.Parameter(torch.zeros(marks)) if marks else None
         self.positions = Positions(d_model)
         self.dropout = nn.Dropout(dropout)
         self.encoder = Encoder(num_layers, d_model, nhead, dim_feedforward, layer=layer, dropout=dropout)
         self.inside = nn.Linear(d_model, d_model)
         self.time_head = nn.Linear(d_model, 3 * mixture)
-        self.mark_head = nn.Linear(d_model, marks) if marks else None
+        self.mark_head = nn.Linear(d_model, d_model, bias=False) if marks else None
+        if self.embed_mark is not None and self.mark_head is not None:
+            nn.init.normal_(self.embed_mark.weight, std=d_model**-0.5)
+            nn.init.eye_(self.mark_head.weight)  # at first the mark that is remembered best is the guess
         self.constant_state, self.compilable = self.encoder.constant_state, self.encoder.compilable
 
-    def scale(self, log_mean: float, log_spread: float, unit: float, resolution: float) -> None:
+    def scale(self, log_mean: float, log_spread: float, unit: float, resolution: float, longest: float) -> None:
         """Sets what times are measured by: statistics of the gaps of the training part.
 
         Args:
             log_mean, log_spread: mean and standard deviation of their logarithms.
             unit: their mean, what layers that age count in.
             resolution: gaps up to this count as equal.
+            longest: of the gaps; in means longer ones count as this.
         """
         self.log_mean.fill_(log_mean)
         self.log_spread.fill_(log_spread)
         self.unit.fill_(unit)
-        self.resolution = resolution
+        self.resolution, self.longest = resolution, longest
 
     def extra_repr(self) -> str:
         return f"marks={self.marks}, mixture={self.mixture}, resolution={self.resolution}"
@@ -140,7 +146,7 @@ class EventModel(nn.Module):
         waves = torch.stack([phase.sin(), phase.cos()], dim=-1).flatten(-2).to(x.dtype)
         h = self.embed(torch.cat([z.to(x.dtype)[..., None] * known[..., None], known[..., None], waves], dim=-1))
         if self.embed_mark is not None:
-            h = h + self.embed_mark(self._places(x[..., 1]))
+            h = h + self.d_model**0.5 * self.embed_mark(self._places(x[..., 1]))
         flags: Any = {"padding_mask": padding_mask, "reset": reset}
         h, positions = self.positions(h, state["positions"], **flags)
         elapsed = (gap / self.unit).to(x.dtype) if self.encoder.uses_elapsed else None
@@ -151,7 +157,10 @@ class EventModel(nn.Module):
     def numbers(self, h: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows N"]:
         """The numbers of a `NextEvent`, see `next_event`."""
         times = self.time_head(torch.tanh(self.inside(h)))
-        return times if self.mark_head is None else torch.cat([times, self.mark_head(h)], dim=-1)
+        if self.embed_mark is None or self.mark_head is None:
+            return times
+        marks = nn.functional.linear(self.mark_head(h), self.embed_mark.weight[:-1], self.mark_bias)
+        return torch.cat([times, marks], dim=-1)
 
     def next_event(self, numbers: Float[Tensor, "*rows N"]) -> NextEvent:
         """What outputs of the model mean, in units of time."""
@@ -163,6 +172,7 @@ class EventModel(nn.Module):
             scale * (nn.functional.softplus(spread) + NARROWEST),
             marks,
             self.resolution,
+            self.longest,
         )
 
     def _clock(

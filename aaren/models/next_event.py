@@ -1,6 +1,7 @@
 """What may come next in a sequence of events: a density of the time until then, and probabilities of its mark."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,8 @@ class NextEvent:
     Times up to `resolution` count as equal: the density there is its mean over that interval. So events at one time
     have a finite likelihood, and the density is still one. Source of the mixture: Shchur et al. 2020.
 
-    Every method takes `after`: the time that has already passed without an event, and all it says is given that.
+    Densities, probabilities, quantiles and means take `after`: the time that has already passed without an event, and
+    what they say is given that. The mark is independent of the time, so its probabilities never change.
     """
 
     log_weight: Float[Tensor, "*rows M"]
@@ -35,6 +37,8 @@ class NextEvent:
     """log probabilities of marks up to a constant; K = 0 without marks"""
     resolution: float
     """in units of time"""
+    longest: float
+    """for the mean, waits longer than this count as this long, in units of time"""
 
     @property
     def rows(self) -> torch.Size:
@@ -44,12 +48,17 @@ class NextEvent:
     def mark_probabilities(self) -> Float[Tensor, "*rows K"]:
         return self.mark_logits.softmax(dim=-1)
 
-    def double(self) -> "NextEvent":
-        """In float64, and without a gradient."""
-        weight, location, spread, marks = (
-            part.detach().double() for part in (self.log_weight, self.location, self.spread, self.mark_logits)
-        )
-        return NextEvent(weight, location, spread, marks, self.resolution)
+    def exact(self) -> "NextEvent":
+        """On the CPU in float64, and without a gradient."""
+        return self._each(lambda part: part.detach().cpu().double())
+
+    def unbind(self) -> "list[NextEvent]":
+        """Of each row of the first axis one."""
+        return [self._each(lambda part, row=row: part[row]) for row in range(len(self.location))]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "NextEvent":
+        weight, location, spread, marks = map(change, (self.log_weight, self.location, self.spread, self.mark_logits))
+        return NextEvent(weight, location, spread, marks, self.resolution, self.longest)
 
     def log_density(self, time: Time, after: Time | float = 0.0) -> Time:
         """Log density that the next event comes `time` after the latest."""
@@ -73,9 +82,8 @@ class NextEvent:
 
     def quantile(self, probability: Time | float, after: Time | float = 0.0) -> Time:
         """The time after the latest event by which the next has come with this probability."""
-        probability = torch.as_tensor(probability, dtype=self.location.dtype, device=self.location.device)
-        goal = (torch.log1p(-probability) + self._given(after)).expand(self.rows)
-        passed = torch.as_tensor(after, dtype=self.location.dtype, device=self.location.device).expand(self.rows)
+        probability, passed = self._spread(probability), self._spread(after)
+        goal = torch.log1p(-probability) + self._given(passed)
         low = (self.location - 40 * self.spread).amin(dim=-1).clamp(max=math.log(self.resolution) - 40)
         low = torch.maximum(low, passed.log())
         high = torch.maximum((self.location + 40 * self.spread).amax(dim=-1), low + 1e-9)
@@ -91,13 +99,22 @@ class NextEvent:
         return self.quantile(0.5, after)
 
     def mean(self, after: Time | float = 0.0) -> Time:
-        """Of the time after the latest event."""
-        parts = self.log_weight + self.location + 0.5 * self.spread**2
-        passed = torch.as_tensor(after, dtype=self.location.dtype, device=self.location.device).expand(self.rows)
-        z = (self.location + self.spread**2 - passed.clamp(min=self.resolution).log()[..., None]) / self.spread
-        late = torch.where(passed[..., None] > self.resolution, torch.special.log_ndtr(z), 0.0)
-        given = torch.where(passed > self.resolution, self._given(passed), 0.0)
-        return ((parts + late).logsumexp(dim=-1) - given).exp()
+        """Of the time after the latest event, where one more than `longest` after `after` counts as no more than that
+        (a restricted mean, as in the analysis of survival): the tail of a log-normal density beyond all data may lift
+        the mean by orders of magnitude."""
+        passed = self._spread(after)
+        given = self.log_survival(passed)
+        most = passed.clamp(min=self.resolution) + self.longest
+        low, high = ((x.log()[..., None] - self.location) / self.spread for x in (passed.clamp(self.resolution), most))
+        log_mean = self.log_weight + self.location + 0.5 * self.spread**2 - given[..., None]
+        ndtr = torch.special.log_ndtr
+        # What lies between, as a difference of what is below or of what is above: of the two that which is small.
+        below = (log_mean + ndtr(high - self.spread)).exp() - (log_mean + ndtr(low - self.spread)).exp()
+        above = (log_mean + ndtr(self.spread - low)).exp() - (log_mean + ndtr(self.spread - high)).exp()
+        between = torch.where(low > self.spread, above, below).sum(dim=-1)
+        left = (self.resolution**2 - passed.clamp(max=self.resolution) ** 2) / (2 * self.resolution)
+        within = (left.log() + self._log_within() - given).exp()
+        return between + most * (self._log_beyond(most) - given).exp() + within
 
     def sample(self, after: Time | float = 0.0) -> tuple[Time, Tensor]:
         """A time after the latest event and the place of a mark (0 without marks) for each row, by the generator of
@@ -121,13 +138,14 @@ class NextEvent:
         z = (math.log(self.resolution) - self.location) / self.spread
         return (self.log_weight + torch.special.log_ndtr(z)).logsumexp(dim=-1)
 
+    def _spread(self, number: Time | float) -> Time:
+        """A number for each row, or more that broadcast with them."""
+        number = torch.as_tensor(number, dtype=self.location.dtype, device=self.location.device)
+        return number.expand(torch.broadcast_shapes(self.rows, number.shape))
+
     def _given(self, after: Time | float) -> Time | float:
         """Log probability of what has already passed."""
-        if isinstance(after, float | int):
-            if after == 0:
-                return 0.0
-            after = torch.full(self.rows, float(after), dtype=self.location.dtype, device=self.location.device)
-        return self.log_survival(after)
+        return 0.0 if isinstance(after, float | int) and after == 0 else self.log_survival(self._spread(after))
 
 
 def log_mark(logits: Float[Tensor, "*rows K"], mark: Tensor, like: Tensor) -> Tensor:

@@ -1,28 +1,23 @@
 """Classification of sequences: the estimator `Classifier`."""
 
-import hashlib
-import json
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from aaren.data.labelled import LabelledBatch, check_cases, check_labels, collate, hold_out
 from aaren.export.one_token import Deployment
-from aaren.layers.table import find_layer
 from aaren.models.classifier import SequenceClassifier
 from aaren.shapes import unless_empty
 from aaren.stream import KeyedStream, Stream
 from aaren.tasks.classify_deploy import deploy_classifier
-from aaren.tasks.saving import load_model, plain, save_model
+from aaren.tasks.estimator import NetworkEstimator
 from aaren.train import Recipe, fit
-
-KIND = "aaren classifier"
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"d_model": 64, "nhead": 4, "dim_feedforward": 128, "num_layers": 2, "recipe": Recipe()},
@@ -31,7 +26,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Arguments of `Classifier`, the same for every layer. `paper` has the sizes of Feng et al.'s base code."""
 
 
-class Classifier(ClassifierMixin, BaseEstimator):
+class Classifier(ClassifierMixin, NetworkEstimator):
     """Classifies sequences, at their end or after every sample of them.
 
     Args:
@@ -53,6 +48,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
     X is an array (cases, channels, time) or a list of arrays (channels, time_i), as in aeon. Prototype of the protocol:
     Wu et al. 2023 with the defects that `docs/classification.md` lists removed.
     """
+
+    file_kind = "aaren classifier"
 
     def __init__(
         self,
@@ -88,13 +85,9 @@ class Classifier(ClassifierMixin, BaseEstimator):
             ValueError: bad arguments, see `check_cases` and `check_labels`; a checkpoint of another run.
             OSError: the checkpoint cannot be written.
         """
-        if not isinstance(self.layer, str):
-            raise ValueError(f"layer must be a name in LAYERS, got {self.layer!r}")
-        find_layer(self.layer)
+        self._check_layer()
         if not 0 < self.validation < 1:
             raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")
-        if not isinstance(self.recipe, Recipe):
-            raise ValueError(f"recipe must be an aaren.train.Recipe, got {self.recipe!r}")
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {self.seed}")
         cases = check_cases(X)
@@ -129,7 +122,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             self.recipe,
             seed=self.seed,
             checkpoint=checkpoint,
-            run="" if checkpoint is None else self._run(cases, labels),
+            run="" if checkpoint is None else self._run([labels.tolist(), *cases]),
             progress=self.progress,
         )
         self.classes_ = classes
@@ -176,38 +169,17 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self._check_fitted()
         return deploy_classifier(self.model_, self.classes_, dtype)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes `model.safetensors` and `config.json`; neither unless both could be written. Raises OSError."""
-        self._check_fitted()
-        arguments = {name: getattr(self, name) for name in self._get_param_names()}
-        arguments |= {"recipe": asdict(self.recipe), "checkpoint": None}
-        config = {
-            "arguments": arguments,
+    def _learned(self) -> dict[str, Any]:
+        return {
             "classes": self.classes_.tolist(),
             "channels": self.channels_,
             "validation_accuracy": self.validation_accuracy_,
         }
-        save_model(folder, KIND, config, self.model_.state_dict())
 
-    @classmethod
-    def load(cls, folder: str | Path) -> "Classifier":
-        """A classifier that `save` wrote.
-
-        Raises:
-            FileNotFoundError: there is none.
-            ValueError: the files are damaged, or of something else.
-        """
-        config, tensors = load_model(folder, KIND)
-        arguments: dict[str, Any] = dict(config["arguments"])
-        arguments["recipe"] = Recipe(**arguments["recipe"])
-        self = cls(**arguments)
-        self.classes_ = np.array(config["classes"])
-        self.channels_ = config["channels"]
-        self.validation_accuracy_ = config["validation_accuracy"]
-        self.model_ = self._build(self.channels_, len(self.classes_))
-        self.model_.load_state_dict(tensors)
-        self.model_.eval()
-        return self
+    def _recall(self, learned: Mapping[str, Any]) -> nn.Module:
+        self.classes_ = np.array(learned["classes"])
+        self.channels_, self.validation_accuracy_ = learned["channels"], learned["validation_accuracy"]
+        return self._build(self.channels_, len(self.classes_))
 
     def _build(self, channels: int, classes: int) -> SequenceClassifier:
         with torch.random.fork_rng():
@@ -222,19 +194,6 @@ class Classifier(ClassifierMixin, BaseEstimator):
                 layer=self.layer,
                 dropout=self.dropout,
             )
-
-    def _run(self, cases: list[np.ndarray], labels: np.ndarray) -> str:
-        """What a checkpoint must agree with."""
-        digest = hashlib.sha256(repr(labels.tolist()).encode())
-        for case in cases:
-            digest.update(repr(case.shape).encode() + case.tobytes())
-        arguments = {n: getattr(self, n) for n in self._get_param_names() if n not in ("checkpoint", "progress")}
-        run = arguments | {"recipe": asdict(self.recipe), "data": digest.hexdigest()}
-        return json.dumps(run, sort_keys=True, default=plain)
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "model_"):
-            raise ValueError("Classifier must be fitted first, got one without a model; call fit(X, y) or load(folder)")
 
 
 def _at_end(model: nn.Module, batch: LabelledBatch) -> Tensor:

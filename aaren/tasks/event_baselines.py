@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from aaren.data.events import check_events, check_known, event_tokens, vocabulary
+from aaren.data.events import EventSequence, check_events, check_known, event_tokens, known_marks
 from aaren.models.next_event import NextEvent, log_mark
 from aaren.tasks.event_forecast import Coming, EventForecast
 from aaren.tasks.event_parts import ends, part_of, resolution_of
@@ -34,9 +34,8 @@ class EventBaseline(BaseEstimator, abc.ABC):
     def fit(self, X: Any, y: Any = None) -> "EventBaseline":
         """Takes what it needs to know from sequences X. Raises ValueError as `EventForecaster.fit` does."""
         sequences = check_events(X)
-        self.marks_ = vocabulary(sequences) if self.marks is None else np.unique(np.asarray(self.marks))
+        self.marks_ = known_marks(self.marks, sequences)
         self.marked_ = sequences[0].marks is not None
-        check_known(sequences, self.marks_)
         part = part_of(sequences, self.marks_)
         gaps = np.concatenate([tokens[:, 0] for tokens in part.tokens])
         if not (gaps > 0).any():
@@ -59,10 +58,15 @@ class EventBaseline(BaseEstimator, abc.ABC):
 
     def predict(self, X: Any) -> EventForecast:
         """The next event after the end of each sequence, given that none came between its last one and its `end`."""
-        sequences = check_events(X, marked=self.marked_)
+        sequences = self._accept(X)
         latest = [event_tokens(one, self.marks_)[-1:, 1].astype(np.int64) for one in sequences]
         before = np.array([int(one[0]) if len(one) else len(self.marks_) for one in latest])
         return EventForecast(self._coming(before), *ends(sequences), self.marks_)
+
+    def _accept(self, X: Any) -> list[EventSequence]:
+        if not hasattr(self, "marks_"):
+            raise ValueError(f"{type(self).__name__} must be fitted first, got one that is not; call fit(X)")
+        return check_events(X, marked=self.marked_)
 
     @abc.abstractmethod
     def _fit_times(self, gaps: np.ndarray, tails: float) -> None:
@@ -79,7 +83,7 @@ class EventBaseline(BaseEstimator, abc.ABC):
         return torch.from_numpy(np.log(self.frequencies_)).expand(len(before), -1)
 
     def _tell(self, X: Any) -> Iterator[Told]:
-        sequences = check_events(X, marked=self.marked_)
+        sequences = self._accept(X)
         check_known(sequences, self.marks_)
         part = part_of(sequences, self.marks_)
         for row, (tokens, tail) in enumerate(zip(part.tokens, part.tails, strict=True)):
@@ -109,13 +113,15 @@ class PoissonEvents(EventBaseline):
 
 
 class RenewalEvents(EventBaseline):
-    """Gaps that are independent draws from a mixture of log-normals, and marks by a Markov chain."""
+    """Gaps that are independent draws from a mixture of log-normals, and marks by a Markov chain. The mixture is fitted
+    to the gaps between events; the times without an event at the ends of sequences are scored, but not learned from."""
 
     COMPONENTS = 8
 
     def _fit_times(self, gaps: np.ndarray, tails: float) -> None:
-        self.resolution_ = resolution_of(gaps)
+        self.resolution_, self.longest_ = resolution_of(gaps), float(gaps.max())
         logs = np.log(gaps.clip(min=self.resolution_))[:, None]
+        logs = np.repeat(logs, 2, axis=0) if len(logs) == 1 else logs  # of one alone no mixture is fitted
         components = min(self.COMPONENTS, len(np.unique(logs)))
         narrowest = 1e-4 * max(float(logs.var()), 1e-6)
         self.mixture_ = GaussianMixture(components, reg_covar=narrowest, random_state=0).fit(logs)
@@ -147,7 +153,8 @@ class RenewalEvents(EventBaseline):
             torch.from_numpy(np.asarray(array, dtype=np.float64).ravel()).expand(len(before), -1)
             for array in (self.mixture_.weights_, self.mixture_.means_, self.mixture_.covariances_)
         )
-        return NextEvent(weight.log(), location, variance.sqrt(), self._mark_logits(before), self.resolution_)
+        marks = self._mark_logits(before)
+        return NextEvent(weight.log(), location, variance.sqrt(), marks, self.resolution_, self.longest_)
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,8 @@ class Exponential:
     """(rows,)"""
     mark_logits: Tensor
     """(rows, marks)"""
+
+    resolution = 0.0
 
     @property
     def mark_probabilities(self) -> Tensor:
@@ -183,3 +192,7 @@ class Exponential:
 
     def log_mark(self, mark: Tensor) -> Tensor:
         return log_mark(self.mark_logits, mark, self.rate)
+
+
+EVENT_BASELINES: dict[str, type[EventBaseline]] = {"poisson": PoissonEvents, "renewal": RenewalEvents}
+"""By the names that tables have."""

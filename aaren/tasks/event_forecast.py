@@ -15,6 +15,8 @@ class Coming(Protocol):
     @property
     def mark_logits(self) -> Tensor: ...
     @property
+    def resolution(self) -> float: ...
+    @property
     def mark_probabilities(self) -> Tensor: ...
     def log_density(self, time: Tensor, after: Any = 0.0) -> Tensor: ...
     def log_survival(self, time: Tensor, after: Any = 0.0) -> Tensor: ...
@@ -27,10 +29,11 @@ class Coming(Protocol):
 
 @dataclass(frozen=True)
 class EventForecast:
-    """The next event of one or more sequences: numbers are arrays (sequences,), of a live stream plain ones.
+    """The next event of one or more sequences: numbers are arrays (sequences,), of a live stream of no axis.
 
     Times are those of the data, and `now` is a time up to which, as is known, no further event has come; by default the
-    end of each sequence.
+    end of each sequence. Both are numbers, or arrays (..., sequences); those asked of a live stream have any shape. The
+    probabilities of marks do not depend on it.
     """
 
     coming: Coming
@@ -50,19 +53,21 @@ class EventForecast:
         """Time by which it has come with probability 1/2."""
         return self.quantile(0.5, now)
 
-    def quantile(self, probability: float, now: Any = None) -> np.ndarray:
+    def quantile(self, probability: Any, now: Any = None) -> np.ndarray:
         """Time by which it has come with this probability. Raises ValueError unless it is between 0 and 1."""
-        if not 0 < probability < 1:
-            raise ValueError(f"probability must be between 0 and 1, got {probability}")
-        return self._times(self.coming.quantile(probability, self._after(now)))
+        if not isinstance(probability, int | float | np.number) or not 0 < probability < 1:
+            raise ValueError(f"probability must be a number between 0 and 1, got {probability}")
+        return self._times(self.coming.quantile(float(probability), self._after(now)))
 
     def density(self, time: Any, now: Any = None) -> np.ndarray:
         """Probability density of its time, per unit of time."""
-        return _numpy(self.coming.log_density(self._since(time), self._after(now)).exp())
+        density = self.coming.log_density(self._since(time), self._after(now)).exp()
+        return np.where(self._early(time, now), 0.0, _numpy(density))
 
     def survival(self, time: Any, now: Any = None) -> np.ndarray:
         """Probability that it comes after `time`."""
-        return _numpy(self.coming.log_survival(self._since(time), self._after(now)).exp())
+        survival = self.coming.log_survival(self._since(time), self._after(now)).exp()
+        return np.where(self._early(time, now), 1.0, _numpy(survival))
 
     def intensity(self, time: Any) -> np.ndarray:
         """Rate of events at `time`, if none has come up to there, per unit of time."""
@@ -83,11 +88,18 @@ class EventForecast:
     def _times(self, waiting: Tensor) -> np.ndarray:
         return np.asarray(self.latest + _numpy(waiting))
 
+    def _early(self, time: Any, now: Any) -> np.ndarray:
+        """Where it is known that the event has not come yet."""
+        return np.asarray(np.asarray(time, dtype=np.float64) < (self.now if now is None else now))
+
     def _since(self, time: Any) -> Tensor:
+        shape = np.shape(self.latest)
+        if np.ndim(time) and np.shape(time)[np.ndim(time) - len(shape) :] != shape:
+            raise ValueError(f"time must be a number or of shape (..., {len(self.latest)}), got {np.shape(time)}")
         waiting = np.asarray(time, dtype=np.float64) - self.latest
-        if not (waiting >= 0).all():
-            raise ValueError(f"time must not be before the latest event, {self.latest}, got {time}")
-        return torch.from_numpy(np.broadcast_to(waiting, np.shape(self.latest)).copy())
+        if not (np.isfinite(waiting) & (waiting >= 0)).all():
+            raise ValueError(f"time must be finite and not before the latest event, {self.latest}, got {time}")
+        return torch.from_numpy(np.array(waiting))
 
     def _after(self, now: Any) -> Tensor:
         return self._since(self.now if now is None else now)

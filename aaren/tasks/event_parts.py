@@ -51,10 +51,9 @@ def divide(
 
 
 def resolution_of(gaps: np.ndarray) -> float:
-    """What counts as the same time: the shortest gap above zero, and a little more, so that rounding to float32, and
-    the jitter of differences of times on a grid, leave equal gaps equal."""
-    shortest = np.float32(max(gaps[gaps > 0].min() * (1 + 1e-6), 1e-30))
-    return float(np.nextafter(shortest, np.float32(np.inf)))
+    """What counts as the same time: up to half of the shortest gap above zero. So events at one time are told from
+    those one step of a grid apart, whatever the rounding of their difference."""
+    return float(np.float32(max(0.5 * gaps[gaps > 0].min(), 1e-30)))
 
 
 def ends(sequences: Sequence[EventSequence]) -> tuple[np.ndarray, np.ndarray]:

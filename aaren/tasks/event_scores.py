@@ -1,6 +1,6 @@
 """How good forecasts of events were."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -54,9 +54,8 @@ class EventScores:
 
 def event_scores(told: Iterable[Told]) -> EventScores:
     """Adds up what was told. Raises ValueError if that is of no event."""
-    told = list(told)
-    parts = []
-    for some in told:
+    random, parts, ends = np.random.default_rng(0), [], []
+    for some in told:  # each is reduced to a few numbers an event before the next is made
         correct = torch.full_like(some.gap, torch.nan)
         if some.coming.mark_logits.shape[-1] and len(some.gap):
             correct = (some.coming.mark_logits.argmax(dim=-1) == some.mark).double()
@@ -66,13 +65,15 @@ def event_scores(told: Iterable[Told]) -> EventScores:
             some.coming.mean() - some.gap,
             (some.coming.median() - some.gap).abs(),
             correct,
+            _gone(some, random),
         )
-        parts.append((some.row, *(number.cpu().numpy() for number in numbers)))
-    row, time, mark, error, absolute, correct = map(np.concatenate, zip(*parts, strict=True))
-    survival = sum(float(some.survival.sum()) for some in told)
+        parts.append((some.row, *(number.numpy() for number in numbers)))
+        ends.append((some.ended, -some.survival.numpy()))
+    row, time, mark, error, absolute, correct, gone = map(np.concatenate, zip(*parts, strict=True))
+    ended, rest = map(np.concatenate, zip(*ends, strict=True))
     if len(row) == 0:
         raise ValueError("X must have an event after the first of a sequence, got none to forecast")
-    nll_time, nll_mark = -(time.sum() + survival) / len(row), -mark.mean()
+    nll_time, nll_mark = -(time.sum() - rest.sum()) / len(row), -mark.mean()
     sums = np.bincount(np.unique(row, return_inverse=True)[1], weights=error)
     return EventScores(
         events=len(row),
@@ -83,23 +84,31 @@ def event_scores(told: Iterable[Told]) -> EventScores:
         mae=float(absolute.mean()),
         accuracy=float(correct.mean()),
         root_squared_sum_error=float(np.sqrt((sums**2).sum() / len(row))),
-        ks=ks_distance(passed(told)),
+        ks=ks_distance(_passed(row, gone, ended, rest)),
     )
 
 
-def passed(told: Sequence[Told]) -> np.ndarray:
+def passed(told: Iterable[Told]) -> np.ndarray:
     """The probability with which each event had come by the time it came: independent and even between 0 and 1 if the
     model is right (time rescaling, Brown et al. 2002).
 
-    The time without an event at the end of a sequence counts before the first event of the next. Left out, it would
-    make long gaps look rarer than they are.
+    The time without an event at the end of a sequence counts before the first event of the next; left out, it would
+    make long gaps look rarer than they are. Times that count as equal are drawn from all of them.
     """
-    row = np.concatenate([some.row for some in told])
-    gone = np.concatenate([-some.coming.log_survival(some.gap).cpu().numpy() for some in told])
+    random = np.random.default_rng(0)
+    parts = [(some.row, _gone(some, random).numpy(), some.ended, -some.survival.numpy()) for some in told]
+    return _passed(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _gone(told: Told, random: np.random.Generator) -> Tensor:
+    """Integrals of the intensity up to each event."""
+    drawn = torch.from_numpy(random.random(len(told.gap))) * told.coming.resolution
+    return -told.coming.log_survival(torch.where(told.gap <= told.coming.resolution, drawn, told.gap))
+
+
+def _passed(row: np.ndarray, gone: np.ndarray, ended: np.ndarray, rest: np.ndarray) -> np.ndarray:
     order = np.argsort(row, kind="stable")
     row, gone = row[order], gone[order]
-    ended = np.concatenate([some.ended for some in told])
-    rest = np.concatenate([-some.survival.cpu().numpy() for some in told])
     following = np.searchsorted(row, ended, side="right")  # the first event of a later sequence
     np.add.at(gone, following[following < len(row)], rest[following < len(row)])
     return -np.expm1(-gone)

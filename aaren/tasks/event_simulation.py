@@ -53,8 +53,8 @@ def simulate(
         torch.manual_seed(seed)
         for number in range(most + 1):
             coming = coming_after(model, state["latest"])
-            waiting, mark = coming.sample(torch.from_numpy(now[alive] - latest[alive]).to(weight.device))
-            time = latest[alive] + waiting.cpu().numpy()
+            waiting, mark = coming.sample(torch.from_numpy(now[alive] - latest[alive]))
+            time = latest[alive] + waiting.numpy()
             going = (time <= end[alive]) & (number < (most + 1 if events is None else events))
             if not going.any():
                 return [
@@ -63,7 +63,7 @@ def simulate(
                 ]
             kept = torch.from_numpy(np.flatnonzero(going))
             gap = (time - latest[alive])[going]
-            alive, time, mark = alive[going], time[going], mark.cpu().numpy()[going]
+            alive, time, mark = alive[going], time[going], mark.numpy()[going]
             for row, when, place in zip(alive, time, mark, strict=True):
                 times[row].append(float(when))
                 places[row].append(int(place))

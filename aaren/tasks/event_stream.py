@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from aaren.data.events import NO_GAP, mark_indices
+from aaren.layers.protocol import State
 from aaren.models.event_model import EventModel
-from aaren.stream import KeyedStream, Stream
+from aaren.stream import KEYED_KIND, KIND, KeyedStream, Stream, read_note
 from aaren.tasks.event_forecast import EventForecast
 from aaren.tasks.event_training import coming_after
 
@@ -23,13 +24,25 @@ class EventStream:
         marks: its vocabulary.
         start: when observation begins; None = with the first event.
         dtype: precision of accumulating sums.
+        before: what to go on from: the state of the network after the latest event, when that was, and until when there
+            was no other.
     """
 
-    def __init__(self, model: EventModel, marks: np.ndarray, *, start: float | None, dtype: torch.dtype):
+    def __init__(
+        self,
+        model: EventModel,
+        marks: np.ndarray,
+        *,
+        start: float | None,
+        dtype: torch.dtype,
+        before: tuple[State, float, float] | None = None,
+    ):
         self.tokens = Stream(model, dtype=dtype)
         """the stream of tokens underneath, with the state"""
-        self._marks, self._start = marks, start
-        self._time = start  # of the latest event
+        self._marks, self._start = marks, None if start is None else _checked(start)
+        self._time = self._now = self._start  # of the latest event, and until when there was no other
+        if before is not None:
+            self.tokens.state, self._time, self._now = before
 
     @property
     def nbytes(self) -> int:
@@ -37,12 +50,18 @@ class EventStream:
         return self.tokens.nbytes
 
     @property
+    def time(self) -> float | None:
+        """Of the latest event, or the start; None before both."""
+        return self._time
+
+    @property
     def forecast(self) -> EventForecast:
-        """Of the next event, as of the latest. Raises ValueError before the first event without a `start`."""
-        if self._time is None:
+        """Of the next event, as of the latest, or of the end of the history. Raises ValueError before the first event
+        without a `start`."""
+        if self._time is None or self._now is None:
             raise ValueError("a stream must have an event or a start before it forecasts, got neither")
         model: Any = self.tokens.model
-        return _forecast(coming_after(model, self.tokens.state["latest"][0]), self._time, self._marks)
+        return _forecast(coming_after(model, self.tokens.state["latest"][0]), self._time, self._marks, self._now)
 
     def push(self, time: float, mark: Any = None) -> EventForecast:
         """Consumes one event and returns the forecast of the next.
@@ -56,20 +75,20 @@ class EventStream:
             ValueError: a time that is no number or too early, a mark that is missing or too much. The state stays as it
                 was.
         """
-        token = _token(time, mark, self._time, self._marks)
+        token = _token(time, mark, self._time, self._marks, self._now)
         numbers = self.tokens.push(token)
-        self._time = float(time)
+        self._time = self._now = float(time)
         model: Any = self.tokens.model
-        return _forecast(model.next_event(numbers).double(), self._time, self._marks)
+        return _forecast(model.next_event(numbers).exact(), self._time, self._marks)
 
     def reset(self) -> None:
         """Forgets everything, and begins at the start again."""
         self.tokens.reset()
-        self._time = self._start
+        self._time = self._now = self._start
 
     def snapshot(self, path: str | Path) -> None:
         """Writes the state to a safetensors file, whole or not at all. Raises OSError."""
-        self.tokens.snapshot(path, note=json.dumps({"time": self._time}))
+        self.tokens.snapshot(path, note=json.dumps({"time": self._time, "now": self._now}))
 
     def restore(self, path: str | Path) -> None:
         """Goes on where `snapshot` was taken.
@@ -78,7 +97,11 @@ class EventStream:
             FileNotFoundError: there is no such file.
             ValueError: the file is damaged, or of a stream of another model. The stream stays as it was.
         """
-        self._time = json.loads(self.tokens.restore(path))["time"]
+        note = _read(path, KIND)
+        if not isinstance(note, dict) or not (_plain(note.get("time")) and _plain(note.get("now"))):
+            raise ValueError(f"{str(path)!r} must be a snapshot of a stream of events, got another")
+        self.tokens.restore(path)
+        self._time, self._now = note["time"], note["now"]
 
 
 class KeyedEventStream:
@@ -114,7 +137,22 @@ class KeyedEventStream:
         """Observation of a key begins at this time, before its first event. Raises ValueError if it had one."""
         if key in self.tokens:
             raise ValueError(f"key must be new to begin, got {key!r}, which has had events")
-        self._times[key] = float(time)
+        self._times[key] = _checked(time)
+
+    def put(self, key: Hashable, stream: EventStream) -> None:
+        """Goes on under this key where a single stream of the same forecaster is, such as one from a history. Raises
+        ValueError if it has had no event."""
+        if stream.time is None:
+            raise ValueError("stream must have had an event or a start, got neither")
+        self.tokens.put(key, stream.tokens.state)
+        self._times[key] = stream.time
+
+    def forecast(self, key: Hashable) -> EventForecast:
+        """Of the next event of a key, as of its latest, or where it begins. Raises KeyError on a key never met."""
+        model: Any = self.tokens.model
+        state = self.tokens.get(key) if key in self.tokens else model.initial_state(1)
+        latest = state["latest"][0]
+        return _forecast(coming_after(model, latest), self._times[key], self._marks)
 
     def push(self, events: Mapping[Any, Any]) -> dict[Any, EventForecast]:
         """Consumes an event of every stream named.
@@ -142,15 +180,16 @@ class KeyedEventStream:
         numbers = self.tokens.push(tokens)
         self._times |= {key: float(time) for key, (time, _) in given.items()}
         model: Any = self.tokens.model
-        return {
-            key: _forecast(model.next_event(some).double(), self._times[key], self._marks)
-            for key, some in numbers.items()
-        }
+        if not numbers:
+            return {}
+        coming = model.next_event(torch.stack(list(numbers.values()))).exact().unbind()
+        return {key: _forecast(one, self._times[key], self._marks) for key, one in zip(numbers, coming, strict=True)}
 
     def drop(self, keys: Iterable[Hashable]) -> None:
         """Forgets these streams (or the one of that name). Raises KeyError on a key that was never met."""
         keys = list(dict.fromkeys([keys] if isinstance(keys, str) else keys))
-        self.tokens.drop(keys)
+        begun = [key for key in keys if key in self._times and key not in self.tokens]
+        self.tokens.drop([key for key in keys if key not in begun])
         for key in keys:
             self._times.pop(key, None)
 
@@ -161,6 +200,8 @@ class KeyedEventStream:
             OSError: a full or read-only folder.
             ValueError: a key that is neither a string nor a number.
         """
+        if strange := [key for key in self._times if not isinstance(key, str | int | float)]:
+            raise ValueError(f"keys must be strings or numbers to be saved, got {strange[0]!r}")
         self.tokens.snapshot(path, note=json.dumps([*self._times.items()]))
 
     def restore(self, path: str | Path) -> None:
@@ -170,13 +211,37 @@ class KeyedEventStream:
             FileNotFoundError: there is no such file.
             ValueError: the file is damaged, or of streams of another model. Nothing has changed then.
         """
-        self._times = dict(json.loads(self.tokens.restore(path)))
+        note = _read(path, KEYED_KIND)
+        pairs: Any = note if isinstance(note, list) else [None]
+        if not all(isinstance(pair, list) and len(pair) == 2 and _plain(pair[1]) for pair in pairs):
+            raise ValueError(f"{str(path)!r} must be a snapshot of streams of events, got another")
+        self.tokens.restore(path)
+        self._times = dict(pairs)
 
 
-def _token(time: Any, mark: Any, latest: float | None, marks: np.ndarray) -> np.ndarray:
-    """Gap and place of the mark."""
+def _checked(time: Any) -> float:
     if not isinstance(time, int | float | np.number) or not np.isfinite(time):
         raise ValueError(f"time must be a finite number, got {time!r}")
+    return float(time)
+
+
+def _plain(time: Any) -> bool:
+    return time is None or isinstance(time, int | float)
+
+
+def _read(path: str | Path, kind: str) -> Any:
+    """What the snapshot of a stream of tokens says beside it."""
+    try:
+        return json.loads(read_note(path, kind))
+    except json.JSONDecodeError:
+        return None
+
+
+def _token(time: Any, mark: Any, latest: float | None, marks: np.ndarray, now: float | None = None) -> np.ndarray:
+    """Gap and place of the mark."""
+    time = _checked(time)
+    if latest is not None and now is not None and latest <= time < now:
+        raise ValueError(f"time must not be before {now:g}, until when there was no event, got {time:g}")
     if latest is not None and time < latest:
         raise ValueError(f"time must not be before that of the latest event, {latest:g}, got {time:g}")
     if (mark is None) != (len(marks) == 0):
@@ -187,5 +252,5 @@ def _token(time: Any, mark: Any, latest: float | None, marks: np.ndarray) -> np.
     return np.array([NO_GAP if latest is None else float(time) - latest, place])
 
 
-def _forecast(coming: Any, time: float, marks: np.ndarray) -> EventForecast:
-    return EventForecast(coming, np.asarray(time), np.asarray(time), marks)
+def _forecast(coming: Any, time: float, marks: np.ndarray, now: float | None = None) -> EventForecast:
+    return EventForecast(coming, np.asarray(time), np.asarray(time if now is None else now), marks)

@@ -1,5 +1,6 @@
 """How event models are trained and scored: likelihoods of stretches of events, with the memory of what came before."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -55,7 +56,7 @@ class Likelihood(nn.Module):
         self.model, self.chunk = model, chunk
 
     def forward(self, batch: EventBatch) -> LogLikelihood:
-        state = self.model.initial_state(len(batch.x)) | {"clock": batch.clock}
+        state = self.model.initial_state(len(batch.x)) | {"clock": batch.clock, "positions": batch.number}
         with torch.no_grad():
             pieces = zip(batch.before.split(self.chunk, dim=1), batch.before_mask.split(self.chunk, dim=1), strict=True)
             for x, mask in pieces:
@@ -111,25 +112,27 @@ def train_events(
     An epoch is every stretch of `chunk` events once; sequences that are longer are cut at other places in each.
     """
     lengths = np.array([len(events) for events in train.tokens])
-    epochs: dict[int, list[Stretch]] = {}
+    size, begins, epochs = recipe.batch_size, [0], dict[int, list[Stretch]]()
+
+    def offsets(number: int) -> np.ndarray:
+        random = np.random.default_rng((seed, number))
+        return np.where(lengths > chunk, random.integers(0, chunk, len(lengths)), 0)
 
     def epoch(number: int) -> list[Stretch]:
         if number not in epochs:
-            random = np.random.default_rng((seed, number))
-            offsets = np.where(lengths > chunk, random.integers(0, chunk, len(lengths)), 0)
-            stretches = pieces(train.tokens, train.tails, chunk, offsets.tolist())
+            stretches = pieces(train.tokens, train.tails, chunk, offsets(number).tolist())
+            order = np.random.default_rng((seed, number, 1)).permutation(len(stretches))
             epochs.clear()
-            epochs[number] = [stretches[i] for i in random.permutation(len(stretches))]
+            epochs[number] = [stretches[i] for i in order]
         return epochs[number]
 
-    size = recipe.batch_size
-    per_epoch = -(-len(pieces(train.tokens, train.tails, chunk, [0] * len(lengths))) // size)
-
     def batch(number: int) -> EventBatch:
-        which, place = divmod(number, per_epoch)
-        stretches = epoch(which)
-        chosen = stretches[place * size : (place + 1) * size]
-        return collate_events(chosen or stretches[:size])  # offsets may make a piece more or less
+        while number >= begins[-1]:  # other cuts make another number of stretches
+            count = int(np.maximum(-(-(lengths + offsets(len(begins) - 1)) // chunk), 1).sum())
+            begins.append(begins[-1] + -(-count // size))
+        which = bisect_right(begins, number) - 1
+        place = (number - begins[which]) * size
+        return collate_events(epoch(which)[place : place + size])
 
     def validate(_: nn.Module, device: torch.device) -> float:
         total, events = 0.0, 0
@@ -154,13 +157,14 @@ def train_events(
 
 @torch.no_grad()
 def walk(
-    model: EventModel, tokens: Sequence[np.ndarray], chunk: int
+    model: EventModel, tokens: Sequence[np.ndarray], chunk: int, dtype: torch.dtype = torch.float64
 ) -> Iterator[tuple[int, EventBatch, Float[Tensor, "B T D"], dict[str, State]]]:
     """Through sequences side by side, a chunk at a time: the number of the chunk's first event, its events, what was
-    remembered before each of them, and the state after the chunk. At least one chunk, if an empty one."""
+    remembered before each of them, and the state after the chunk, with sums of this precision. At least one chunk, if
+    an empty one."""
     model.eval()
     device = next(model.parameters()).device
-    state = model.initial_state(len(tokens), dtype=torch.float64)
+    state = model.initial_state(len(tokens), dtype=dtype)
     for begin in range(0, max(1, *(len(events) for events in tokens)), chunk):
         parts = [events[begin : begin + chunk] for events in tokens]
         batch = collate_events([Stretch(part, 0, 0, len(part), 0.0) for part in parts]).to(device)
@@ -192,23 +196,25 @@ def tell(model: EventModel, part: Part, chunk: int) -> Iterator[Told]:
                 yield Told(
                     rows[row.cpu().numpy()],
                     coming_after(model, before[row, column]),
-                    gap.double(),
-                    mark.long(),
+                    gap.cpu().double(),
+                    mark.cpu().long(),
                     rows[ended.numpy()],
-                    quiet.log_survival(tails[ended].to(gap.device)),
+                    quiet.log_survival(tails[ended]),
                 )
 
 
-def memories(model: EventModel, tokens: Sequence[np.ndarray], chunk: int) -> dict[str, State]:
+def memories(
+    model: EventModel, tokens: Sequence[np.ndarray], chunk: int, dtype: torch.dtype = torch.float64
+) -> dict[str, State]:
     """The state after all events of each sequence."""
     done = []
     for start in range(0, len(tokens), ROWS):
-        *_, (*_, state) = walk(model, tokens[start : start + ROWS], chunk)
+        *_, (*_, state) = walk(model, tokens[start : start + ROWS], chunk, dtype)
         done.append(state)
     return states.concat(done)
 
 
 def coming_after(model: EventModel, memory: Float[Tensor, "*rows D"]) -> NextEvent:
-    """What may come next, given what is remembered; in float64."""
+    """What may come next, given what is remembered; on the CPU in float64."""
     with torch.no_grad():
-        return model.next_event(model.numbers(memory)).double()
+        return model.next_event(model.numbers(memory)).exact()

@@ -1,29 +1,25 @@
 """Forecasting of events: the estimator `EventForecaster`."""
 
-import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from torch import nn
 
-from aaren.data.events import EventSequence, check_events, check_known, event_tokens, vocabulary
-from aaren.layers.table import find_layer
+from aaren.data.events import EventSequence, check_events, check_known, event_tokens, known_marks
+from aaren.export.one_token import Deployment
 from aaren.models.event_model import EventModel
+from aaren.tasks.estimator import NetworkEstimator
+from aaren.tasks.event_deploy import deploy_events
 from aaren.tasks.event_forecast import EventForecast
 from aaren.tasks.event_parts import Part, divide, ends, part_of, resolution_of
 from aaren.tasks.event_scores import EventScores, event_scores, passed
 from aaren.tasks.event_simulation import simulate
 from aaren.tasks.event_stream import EventStream, KeyedEventStream
 from aaren.tasks.event_training import coming_after, memories, tell, train_events, walk
-from aaren.tasks.saving import load_model, plain, save_model
 from aaren.train import Recipe
-
-KIND = "aaren event forecaster"
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"d_model": 64, "nhead": 4, "dim_feedforward": 128, "num_layers": 2, "recipe": Recipe()},
@@ -37,11 +33,14 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Arguments of `EventForecaster`, the same for every layer. `paper` has the sizes of Feng et al.'s base code."""
 
+LEAST_SPREAD = 0.1
+"""Standard deviation of the logarithms of gaps that is taken for one below: a clock may miss a beat."""
+
 WAVES = 16
 """Sinusoids of the time since the start."""
 
 
-class EventForecaster(BaseEstimator):
+class EventForecaster(NetworkEstimator):
     """Forecasts when the next event of a sequence comes, and its mark, after every event and at any time since.
 
     Args:
@@ -49,8 +48,9 @@ class EventForecaster(BaseEstimator):
         d_model, nhead, dim_feedforward, num_layers, dropout: size of the model, see `EventModel`.
         mixture: components of the density of the time.
         marks: names of the marks that may occur; None = those in the training sequences.
-        periods: of the sinusoids of the time since the start, such as 24 and 168 for hours; None = 16 between a few
-            gaps and twice the longest training sequence.
+        periods: of the sinusoids of the time since the start of a sequence, or since its first event where no start is
+            known, such as 24 for hours of sequences that begin at midnight; None = 16 between a few gaps and twice
+            the longest training sequence.
         chunk: longest stretch of events that gradients go through; memory reaches further back, see `Stretch`.
         recipe: how it is trained.
         validation: share of the sequences held out for model selection and early stopping; of a single one its end.
@@ -70,6 +70,8 @@ class EventForecaster(BaseEstimator):
     refuses it). Sources: Shchur et al. 2020 (density), Zuo et al. 2020 and Bae et al. 2023 (attention over events).
     """
 
+    file_kind = "aaren event forecaster"
+
     def __init__(
         self,
         layer: str = "aaren",
@@ -80,7 +82,7 @@ class EventForecaster(BaseEstimator):
         num_layers: int = 2,
         dropout: float = 0.1,
         mixture: int = 8,
-        marks: Sequence[Any] | None = None,
+        marks: Sequence[Any] | np.ndarray | None = None,
         periods: Sequence[float] | None = None,
         chunk: int = 512,
         recipe: Recipe = Recipe(),  # noqa: B008 (frozen)
@@ -122,14 +124,11 @@ class EventForecaster(BaseEstimator):
         sequences = check_events(X)
         marked = sequences[0].marks is not None
         held = None if X_validation is None else check_events(X_validation, marked=marked, name="X_validation")
-        marks = vocabulary(sequences) if self.marks is None else np.unique(np.asarray(self.marks))
-        if not marked and len(marks):
-            raise ValueError("marks must be None for events without marks, got some")
-        check_known(sequences, marks)
+        marks = known_marks(self.marks, sequences)
         train, held = divide(sequences, held, marks, self.validation, self.seed)
         gaps = np.concatenate([tokens[:, 0] for tokens in train.tokens])
-        gaps = gaps[gaps > 0]
-        if len(gaps) == 0:
+        gaps = gaps[gaps >= 0]
+        if not (gaps > 0).any():
             raise ValueError("X must have two events at different times in a training sequence, got none")
         if not any((tokens[first:, 0] >= 0).any() for tokens, first in zip(held.tokens, held.first, strict=True)):
             raise ValueError(
@@ -138,17 +137,23 @@ class EventForecaster(BaseEstimator):
         periods = self.periods
         if periods is None:
             longest = max(tokens[:, 0].clip(min=0).sum() for tokens in train.tokens)
-            shortest = 4 * float(np.median(gaps))
+            shortest = 4 * float(np.median(gaps[gaps > 0]))
             periods = np.geomspace(shortest, max(2 * longest, 2 * shortest), WAVES).tolist()
+        sizes = ("mixture", "d_model", "nhead", "dim_feedforward", "num_layers", "layer", "dropout")
         shape = {"marks": len(marks), "periods": [float(period) for period in periods]}
+        shape |= {name: getattr(self, name) for name in sizes}
+        resolution = resolution_of(gaps)
+        logs = np.log(gaps.clip(min=resolution))
         scales = {
-            "log_mean": float(np.log(gaps).mean()),
-            "log_spread": max(float(np.log(gaps).std()), 1e-3),
+            "log_mean": float(logs.mean()),
+            "log_spread": max(float(logs.std()), LEAST_SPREAD),
             "unit": float(gaps.mean()),
-            "resolution": resolution_of(gaps),
+            "resolution": resolution,
+            "longest": float(gaps.max()),
         }
         model = self._build(shape, scales)
         checkpoint = None if self.checkpoint is None else Path(self.checkpoint)
+        data = [*train.tokens, *held.tokens, train.tails, held.tails, held.first]
         training = train_events(
             model,
             train,
@@ -157,7 +162,7 @@ class EventForecaster(BaseEstimator):
             chunk=self.chunk,
             seed=self.seed,
             checkpoint=checkpoint,
-            run="" if checkpoint is None else self._run(train, held),
+            run="" if checkpoint is None else self._run(data),
             progress=self.progress,
         )
         self.marks_, self.marked_, self.shape_, self.scales_ = marks, marked, shape, scales
@@ -185,7 +190,7 @@ class EventForecaster(BaseEstimator):
     def passed(self, X: Any) -> np.ndarray:
         """The probability with which each event had come by the time it came, all sequences in one array: what a
         calibration plot shows, see `aaren.tasks.event_scores.passed`."""
-        return passed(list(tell(self.model_, self._part(X), self.chunk)))
+        return passed(tell(self.model_, self._part(X), self.chunk))
 
     def intensity(self, sequence: Any, times: Any) -> np.ndarray:
         """Rate of events at some times, given the events of a sequence before each.
@@ -199,6 +204,8 @@ class EventForecaster(BaseEstimator):
         """
         [one] = self._accept([sequence])
         times = np.asarray(times, dtype=np.float64)
+        if not np.isfinite(times).all():
+            raise ValueError(f"times must be finite, got {times[~np.isfinite(times)][0]}")
         place = np.searchsorted(one.times, times.ravel(), side="left")  # events before each time
         if (place == 0).any() and one.start is None:
             raise ValueError(f"times must be after the first event, {one.times[0]:g}, got {times.min():g}")
@@ -209,7 +216,7 @@ class EventForecaster(BaseEstimator):
         h = torch.cat([*steps, end], dim=1)[0, torch.from_numpy(place)]
         starts = np.concatenate([[0.0 if one.start is None else one.start], one.times])
         waiting = torch.from_numpy(times.ravel() - starts[place])
-        return coming_after(self.model_, h).log_intensity(waiting).exp().cpu().numpy().reshape(times.shape)
+        return coming_after(self.model_, h).log_intensity(waiting).exp().numpy().reshape(times.shape)
 
     def sample(
         self,
@@ -253,65 +260,60 @@ class EventForecaster(BaseEstimator):
         ]
         return [named[i * count : (i + 1) * count] for i in range(len(sequences))]
 
-    def stream(self, *, start: float | None = None, dtype: torch.dtype = torch.float64) -> EventStream:
+    def stream(
+        self, history: Any = None, *, start: float | None = None, dtype: torch.dtype = torch.float64
+    ) -> EventStream:
         """A live stream: `push(time, mark)` gives the forecast after every event, in constant memory (with the layer
         `attention` in growing memory). Equal to `predict` of all events so far.
 
         Args:
-            start: when observation begins; None = with the first event.
+            history: a sequence to go on from, read in parallel.
+            start: without a history, when observation begins; None = with the first event. A forecast before the first
+                event means something only if there were starts in training.
             dtype: precision of accumulating sums.
         """
         self._check_fitted()
-        return EventStream(self.model_, self.marks_, start=start, dtype=dtype)
+        if history is None:
+            return EventStream(self.model_, self.marks_, start=start, dtype=dtype)
+        if start is not None:
+            raise ValueError(f"start must be that of the history, got {start}")
+        [one] = self._accept([history])
+        [time], [now] = ends([one])
+        before = (self._memories([one], dtype), float(time), float(now))
+        return EventStream(self.model_, self.marks_, start=one.start, dtype=dtype, before=before)
 
     def keyed_stream(self, *, dtype: torch.dtype = torch.float64) -> KeyedEventStream:
         """Many live streams, by key."""
         self._check_fitted()
         return KeyedEventStream(self.model_, self.marks_, dtype=dtype)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes `model.safetensors` and `config.json`; neither unless both could be written. Raises OSError."""
+    def deployment(self, dtype: torch.dtype = torch.float64) -> Deployment:
+        """The one-event call as `aaren.export` takes it; `dtype` is the precision of accumulating sums. Its streams
+        begin with their first event.
+
+        Raises:
+            ValueError: the state of the layer grows.
+        """
         self._check_fitted()
-        arguments = {name: getattr(self, name) for name in self._get_param_names()}
-        marks = None if self.marks is None else np.asarray(self.marks).tolist()
-        periods = None if self.periods is None else [float(period) for period in self.periods]
-        arguments |= {"recipe": asdict(self.recipe), "checkpoint": None, "marks": marks, "periods": periods}
-        config = {
-            "arguments": arguments,
+        return deploy_events(self.model_, self.marks_, dtype)
+
+    def _learned(self) -> dict[str, Any]:
+        return {
             "marks": self.marks_.tolist(),
             "marked": self.marked_,
             "shape": self.shape_,
             "scales": self.scales_,
             "validation_nll": self.validation_nll_,
         }
-        save_model(folder, KIND, config, self.model_.state_dict())
 
-    @classmethod
-    def load(cls, folder: str | Path) -> "EventForecaster":
-        """An event forecaster that `save` wrote.
-
-        Raises:
-            FileNotFoundError: there is none.
-            ValueError: the files are damaged, or of something else.
-        """
-        config, tensors = load_model(folder, KIND)
-        arguments: dict[str, Any] = dict(config["arguments"])
-        arguments["recipe"] = Recipe(**arguments["recipe"])
-        self = cls(**arguments)
-        self.marks_ = np.array(config["marks"], dtype=None if config["marks"] else np.int64)
-        self.marked_, self.shape_, self.scales_ = config["marked"], config["shape"], config["scales"]
-        self.validation_nll_ = config["validation_nll"]
-        self.model_ = self._build(self.shape_, self.scales_)
-        self.model_.load_state_dict(tensors)
-        self.model_.eval()
-        return self
+    def _recall(self, learned: Mapping[str, Any]) -> nn.Module:
+        self.marks_ = np.array(learned["marks"], dtype=None if learned["marks"] else np.int64)
+        self.marked_, self.shape_, self.scales_ = learned["marked"], learned["shape"], learned["scales"]
+        self.validation_nll_ = learned["validation_nll"]
+        return self._build(self.shape_, self.scales_)
 
     def _check_arguments(self) -> None:
-        if not isinstance(self.layer, str):
-            raise ValueError(f"layer must be a name in LAYERS, got {self.layer!r}")
-        find_layer(self.layer)
-        if not isinstance(self.recipe, Recipe):
-            raise ValueError(f"recipe must be an aaren.train.Recipe, got {self.recipe!r}")
+        self._check_layer()
         if not 0 < self.validation < 1:
             raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")
         for name, least in (("seed", 0), ("chunk", 1), ("mixture", 1)):
@@ -323,28 +325,9 @@ class EventForecaster(BaseEstimator):
     def _build(self, shape: dict[str, Any], scales: dict[str, float]) -> EventModel:
         with torch.random.fork_rng():
             torch.manual_seed(int(self.seed))
-            model = EventModel(
-                shape["marks"],
-                mixture=self.mixture,
-                periods=shape["periods"],
-                d_model=self.d_model,
-                nhead=self.nhead,
-                dim_feedforward=self.dim_feedforward,
-                num_layers=self.num_layers,
-                layer=self.layer,
-                dropout=self.dropout,
-            )
+            model = EventModel(**shape)
         model.scale(**scales)
         return model
-
-    def _run(self, train: Part, held: Part) -> str:
-        """What a checkpoint must agree with."""
-        digest = hashlib.sha256()
-        for tokens, tail in zip([*train.tokens, *held.tokens], [*train.tails, *held.tails], strict=True):
-            digest.update(repr((tokens.shape, tail)).encode() + tokens.tobytes())
-        arguments = {n: getattr(self, n) for n in self._get_param_names() if n not in ("checkpoint", "progress")}
-        run = arguments | {"recipe": asdict(self.recipe), "data": digest.hexdigest()}
-        return json.dumps(run, sort_keys=True, default=plain)
 
     def _accept(self, X: Any) -> list[EventSequence]:
         self._check_fitted()
@@ -355,9 +338,6 @@ class EventForecaster(BaseEstimator):
         check_known(sequences, self.marks_)
         return part_of(sequences, self.marks_)
 
-    def _memories(self, sequences: list[EventSequence]) -> dict[str, Any]:
-        return memories(self.model_, [event_tokens(sequence, self.marks_) for sequence in sequences], self.chunk)
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "model_"):
-            raise ValueError("EventForecaster must be fitted first, got none; call fit(X) or load(folder)")
+    def _memories(self, sequences: list[EventSequence], dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+        tokens = [event_tokens(sequence, self.marks_) for sequence in sequences]
+        return memories(self.model_, tokens, self.chunk, dtype)

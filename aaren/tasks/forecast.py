@@ -1,33 +1,29 @@
 """Forecasts of multivariate series: the estimator `Forecaster`."""
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from torch import nn
 
 from aaren.data.rows import Layout, Rows, layout_of, static_numbers
 from aaren.data.series import Kind, Roles, Series, coming_rows
 from aaren.export.one_token import Deployment
-from aaren.layers.table import find_layer
 from aaren.models.forecaster import SequenceForecaster
 from aaren.models.windowed import Windowed
 from aaren.tasks.backtest import Backtest
+from aaren.tasks.estimator import NetworkEstimator, tuples
 from aaren.tasks.forecast_deploy import deploy_forecaster
 from aaren.tasks.forecast_plot import plot_forecast
 from aaren.tasks.forecast_reading import errors, forecasts
 from aaren.tasks.forecast_stream import ForecastStream
 from aaren.tasks.forecast_training import RECIPES, network_of, train_forecaster
 from aaren.tasks.forecasting import as_given, backtest_origins, check_arguments, check_whole, read_one, read_training
-from aaren.tasks.saving import load_model, plain, save_model
 from aaren.train import Recipe
 
-KIND = "aaren forecaster"
 NORMALISE = ("running", "window")
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -37,7 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Sizes, the same for every layer. `paper` has those of Feng et al.'s base code."""
 
 
-class Forecaster(BaseEstimator):
+class Forecaster(NetworkEstimator):
     """Forecasts the next `horizon` rows of a series with several channels, after its end or after every row of it.
 
     Args:
@@ -67,6 +63,8 @@ class Forecaster(BaseEstimator):
     of the same kind are a list of them. Times that are not equally spaced are seen by the model, as a feature and by
     layers with `uses_elapsed`.
     """
+
+    file_kind = "aaren forecaster"
 
     def __init__(
         self,
@@ -134,7 +132,7 @@ class Forecaster(BaseEstimator):
             quantiles=self.quantiles,
             seed=self.seed,
             checkpoint=checkpoint,
-            run="" if checkpoint is None else self._run(training.series, own),
+            run="" if checkpoint is None else self._run(_arrays(training.series, own)),
             progress=self.progress,
         )
         self.model_ = model
@@ -235,45 +233,28 @@ class Forecaster(BaseEstimator):
         self._check_fitted()
         return deploy_forecaster(self.model_, self.layout_, self.kind_, self.roles, self.quantiles, dtype)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes `model.safetensors` and `config.json`; neither unless both could be written. Raises OSError."""
-        self._check_fitted()
-        arguments = {name: getattr(self, name) for name in self._get_param_names()}
-        arguments |= {"recipe": self.recipe and asdict(self.recipe), "roles": asdict(self.roles), "checkpoint": None}
-        config = {
-            "arguments": arguments,
-            "series": asdict(self.kind_),
-            "layout": asdict(self.layout_),
-            "validation_loss": self.validation_loss_,
-        }
-        save_model(folder, KIND, config, self.model_.state_dict())
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "Forecaster":
-        """A forecaster that `save` wrote.
-
-        Raises:
-            FileNotFoundError: there is none.
-            ValueError: the files are damaged, or of something else.
-        """
-        config, weights = load_model(folder, KIND)
-        arguments = {name: _tuples(value) for name, value in config["arguments"].items()}
-        arguments["recipe"] = arguments["recipe"] and Recipe(**arguments["recipe"])
-        arguments["roles"] = Roles(**{name: _tuples(value) for name, value in arguments["roles"].items()})
-        self = cls(**arguments)
-        self.kind_ = Kind(**{name: _tuples(value) for name, value in config["series"].items()})
-        layout = {name: _tuples(value) for name, value in config["layout"].items()}
-        self.layout_ = Layout(**layout)
-        self.validation_loss_ = config["validation_loss"]
-        self.model_ = self._build()
-        self.model_.load_state_dict(weights)
-        self.model_.eval()
-        return self
-
     @property
     def channels_(self) -> tuple[str, ...]:
         """Names of the channels that are forecast."""
         return self.kind_.names
+
+    def _learned(self) -> dict[str, Any]:
+        return {
+            "series": asdict(self.kind_),
+            "layout": asdict(self.layout_),
+            "validation_loss": self.validation_loss_,
+        }
+
+    def _recall(self, learned: Mapping[str, Any]) -> nn.Module:
+        self.kind_ = Kind(**{name: tuples(value) for name, value in learned["series"].items()})
+        self.layout_ = Layout(**{name: tuples(value) for name, value in learned["layout"].items()})
+        self.validation_loss_ = learned["validation_loss"]
+        return self._build()
+
+    @classmethod
+    def _arguments(cls, saved: dict[str, Any]) -> dict[str, Any]:
+        roles = {name: tuples(value) for name, value in saved["roles"].items()}
+        return super()._arguments(saved) | {"roles": Roles(**roles)}
 
     def _build(self) -> Any:
         with torch.random.fork_rng():
@@ -312,9 +293,7 @@ class Forecaster(BaseEstimator):
         return read_one(X, self.roles, self.kind_)
 
     def _check_arguments(self) -> None:
-        if not isinstance(self.layer, str):
-            raise ValueError(f"layer must be a name in LAYERS, got {self.layer!r}")
-        find_layer(self.layer)
+        self._check_layer()
         check_arguments(self.horizon, self.context, self.roles, self.validation)
         check_whole("seed", self.seed, 0)
         if self.normalise not in NORMALISE:
@@ -323,24 +302,7 @@ class Forecaster(BaseEstimator):
             raise ValueError(f"quantiles must be a tuple of numbers, got {self.quantiles!r}")
         if not all(0 < quantile < 1 for quantile in self.quantiles) or list(self.quantiles) != sorted(self.quantiles):
             raise ValueError(f"quantiles must lie between 0 and 1, in order, got {self.quantiles}")
-        if not isinstance(self.recipe, Recipe | None):
-            raise ValueError(f"recipe must be an aaren.train.Recipe, got {self.recipe!r}")
-
-    def _run(self, series: Sequence[Series], static: np.ndarray) -> str:
-        """What a checkpoint must agree with."""
-        digest = hashlib.sha256(static.tobytes())
-        for one in series:
-            for part in (one.values, one.past, one.known, one.times):
-                digest.update(repr(part.shape).encode() + part.tobytes())
-        arguments = {n: getattr(self, n) for n in self._get_param_names() if n not in ("checkpoint", "progress")}
-        run = arguments | {"recipe": asdict(self._recipe()), "roles": asdict(self.roles), "data": digest.hexdigest()}
-        return json.dumps(run, sort_keys=True, default=plain)
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "model_"):
-            raise ValueError("Forecaster must be fitted first, got one without a model; call fit(X) or load(folder)")
 
 
-def _tuples(value: Any) -> Any:
-    """Lists, which JSON makes of tuples, as tuples again."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def _arrays(series: Sequence[Series], static: np.ndarray) -> list[np.ndarray]:
+    return [static, *(part for one in series for part in (one.values, one.past, one.known, one.times))]

@@ -3,15 +3,20 @@
 from pathlib import Path
 
 from aaren.tasks.classify import Classifier
-from aaren.tasks.forecast import KIND, Forecaster
+from aaren.tasks.events import EventForecaster
+from aaren.tasks.forecast import Forecaster
 from aaren.tasks.saving import kind_of
 
 
-def load_estimator(folder: str | Path) -> Classifier | Forecaster:
+def load_estimator(folder: str | Path) -> Classifier | Forecaster | EventForecaster:
     """The estimator that `save` wrote into the folder.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: the files are damaged, or of something else.
     """
-    return Forecaster.load(folder) if kind_of(Path(folder)) == KIND else Classifier.load(folder)
+    kind = kind_of(Path(folder))
+    for estimator in (Forecaster, EventForecaster):
+        if kind == estimator.file_kind:
+            return estimator.load(folder)
+    return Classifier.load(folder)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,5 +51,7 @@ def kind_of(folder: str | Path) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A number or path, such as a grid search or a user gives, as JSON knows it."""
-    return value.item() if isinstance(value, np.generic) else str(value)
+    """A number, array, path or settings, such as a grid search or a user gives, as JSON knows it."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)

@@ -145,7 +145,8 @@ class Model:
         """One token of every row; neither argument is changed.
 
         Raises:
-            ValueError: a time that is not later than the one before, or with `freq` not one step later.
+            ValueError: a time that is not later than the one before (of events: earlier), or with `freq` not one step
+                later.
         """
         self.check_time(inputs, state)
         results: Any = self.runtime.run(self._wanted, {**inputs, **state})
@@ -159,11 +160,15 @@ class Model:
         if TIME not in inputs or CLOCK not in state:
             return
         passed = inputs[TIME] - state[CLOCK]
-        if (passed <= 0).any():
-            raise ValueError(f"time must be later than that of the row before, got {passed.min():g} after it")
+        ties = bool(self.about.get("ties"))  # events may come at one time, rows may not
+        if (passed < 0).any() or (not ties and (passed == 0).any()):
+            wanted = "not be before that of the event" if ties else "be later than that of the row"
+            raise ValueError(f"time must {wanted} before, got {np.nanmin(passed):g} after it")
         step = self.about.get("step", 1.0)
         if self.about.get("freq") and (np.abs(passed - step) > 1e-3 * step).any():
-            raise ValueError(f"time must be one step, {step:g}, later, got {passed.max():g}; push rows left out as NaN")
+            raise ValueError(
+                f"time must be one step, {step:g}, later, got {np.nanmax(passed):g}; push rows left out as NaN"
+            )
 
     def accept(self, given: Mapping[str, Any], rows: int) -> dict[str, np.ndarray]:
         """Arguments as arrays (rows, ...), checked.

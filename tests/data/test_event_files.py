@@ -110,28 +110,34 @@ def test_other_names_and_files_are_refused(tmp_path):
 def test_tables_of_ones_own(tmp_path):
     path = tmp_path / "my.csv"
     path.write_text("user,when,what\nb,2,x\na,1,y\na,0.5,x\nb,2,y\n")
-    [b, a] = read_table(path, time="when", sequence="user", mark="what")
+    [b, a], names, dated = read_table(path, time="when", sequence="user", mark="what")
+    assert (names, dated) == (["b", "a"], False)
     assert (a.times.tolist(), b.times.tolist()) == ([0.5, 1.0], [2.0, 2.0])
     assert a.marks is not None
     assert a.marks.tolist() == ["x", "y"]
-    [whole] = read_table(path, time="when")
+    [whole] = read_table(path, time="when").sequences
     assert (whole.times.tolist(), whole.marks) == ([0.5, 1.0, 2.0, 2.0], None)
     pandas.DataFrame({"time": pandas.to_datetime([1, 3], unit="s").astype("datetime64[us]")}).to_parquet(
         path.with_suffix(".parquet")
     )
-    assert read_table(path.with_suffix(".parquet"))[0].times.tolist() == [1.0, 3.0]
+    [kept], names, dated = read_table(path.with_suffix(".parquet"))
+    assert (kept.times.tolist(), names, dated) == ([1.0, 3.0], None, True)
     path.write_text("time,mark\n1970-01-02 00:00,1\n1970-01-01 12:00,2\n")
-    [dated] = read_table(path, mark="mark")
-    assert dated.times.tolist() == [43200.0, 86400.0]
-    assert dated.marks is not None
-    assert dated.marks.tolist() == [2, 1]
+    [one], _, dated = read_table(path, mark="mark", start="1970-01-01", end="1970-01-03")
+    assert (one.times.tolist(), one.start, one.end, dated) == ([43200.0, 86400.0], 0.0, 172800.0, True)
+    assert one.marks is not None
+    assert one.marks.tolist() == [2, 1]
+    with pytest.raises(ValueError, match=r"data\[0\] must have events between start 80000.0 and end None"):
+        read_table(path, start="1970-01-01 22:13:20")
+    with pytest.raises(ValueError, match="end must be a date like the times, got '7'"):
+        read_table(path, end="7")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("when\n1\n", "columns must contain 'time', got when"),
-        ("time,mark\n1,a\nsoon,b\n", "'time' must hold numbers or dates, got 'soon' in row 1"),
+        ("time,mark\n1,a\nsoon,b\n", "'time' must hold numbers or ISO 8601 dates, got 'soon' in row 1"),
         ("time,mark\n1,a\n,b\n", "'time' must have no missing times, got one in row 1"),
         ("time,mark\n1,a\n2,\n", "'mark' must have no missing marks, got one in row 1"),
     ],

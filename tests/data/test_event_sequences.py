@@ -70,7 +70,8 @@ def test_vocabularies_are_of_strings_or_of_whole_numbers():
 def test_marks_not_in_the_vocabulary_have_the_place_after_it():
     known = np.array(["a", "c"])
     assert mark_indices(np.array(["c", "b", "a", "z"]), known).tolist() == [1, 2, 0, 2]
-    assert mark_indices(np.array([3]), known).tolist() == [2]
+    with pytest.raises(ValueError, match="marks must be strings, as in training, got 3"):
+        mark_indices(np.array([3]), known)
     with pytest.raises(ValueError, match=r"X\[1\] must have marks of the vocabulary, got 'b' for event 1"):
         check_known(check_events([([1], ["a"]), ([1, 2], ["c", "b"])]), known)
 
@@ -83,4 +84,5 @@ def test_batches_hold_what_is_read_and_what_is_forecast():
     assert batch.before_mask.tolist() == [[False], [True]]
     assert batch.x.tolist() == [[[0.5, 0.0], [0.0, 0.0]], [[0.5, 0.0], [2.0, 1.0]]]
     assert batch.padding_mask.tolist() == [[False, True], [False, False]]
-    assert (batch.clock.tolist(), batch.tail.tolist()) == ([0.5, 0.0], [2.5, 0.0])
+    assert (batch.clock.tolist(), batch.number.tolist()) == ([0.5, 0.0], [1, 0])
+    assert batch.tail.tolist() == [2.5, 0.0]

@@ -41,7 +41,7 @@ class Events(torch.nn.Module):
         super().__init__()
         sizes = {"d_model": 6, "nhead": 2, "dim_feedforward": 8, "num_layers": 1, "mixture": 2}
         self.model = EventModel(3, periods=[2.0, 30.0], layer=layer, **sizes)
-        self.model.scale(0.3, 1.2, 2.0, 0.01)
+        self.model.scale(0.3, 1.2, 2.0, 0.01, 50.0)
         self.constant_state, self.compilable = self.model.constant_state, self.model.compilable
 
     def initial_state(self, batch_size, device=None, dtype=None):

@@ -17,7 +17,7 @@ def make(marks=3):
         dim_feedforward=8,
         num_layers=1,
     )
-    model.scale(0.3, 1.2, 2.0, 0.01)
+    model.scale(0.3, 1.2, 2.0, 0.01, 50.0)
     return model
 
 
@@ -62,3 +62,11 @@ def test_training_teaches_the_other_mark():
     assert model.embed_mark is not None
     assert model.embed_mark.weight.grad is not None
     assert model.embed_mark.weight.grad[3].abs().sum() > 0
+
+
+def test_a_mark_that_training_never_saw_can_be_said_again():
+    torch.manual_seed(0)
+    model = EventModel(50, d_model=64, num_layers=1).eval()  # not trained at all
+    x = torch.tensor([[[1.0, 7.0], [1.0, 31.0], [2.0, 31.0]]])
+    numbers, _ = model(x)
+    assert model.next_event(numbers).mark_probabilities.argmax(dim=-1).tolist() == [[7, 31, 31]]

@@ -13,6 +13,7 @@ from aaren.data.events import EventSequence, collate_events
 from aaren.data.processes import Poisson, SelfCorrecting, Sin
 from aaren.layers.table import LAYERS
 from aaren.models.event_model import EventModel
+from aaren.tasks import event_training
 from aaren.tasks.event_training import Likelihood, pieces
 from aaren.tasks.events import EventForecaster
 from aaren.train import Recipe
@@ -103,6 +104,36 @@ def test_streams_are_the_batch(layer):
         assert stream.nbytes == model.stream().nbytes
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_stream_goes_on_from_a_history(fitted, dtype):
+    [sequence] = marked(1, seed=12)
+    begin = sequence._replace(times=sequence.times[:12], marks=sequence.marks[:12], end=None)
+    resumed, whole = fitted.stream(begin, dtype=dtype), fitted.stream(start=100.0, dtype=dtype)
+    for time, mark in zip(sequence.times[:12], sequence.marks[:12], strict=True):
+        whole.push(time, mark)
+    assert float(resumed.forecast.mean()) == pytest.approx(float(whole.forecast.mean()), rel=1e-4)
+    time, mark = sequence.times[12], sequence.marks[12]
+    assert float(resumed.push(time, mark).mean()) == pytest.approx(float(whole.push(time, mark).mean()), rel=1e-4)
+    assert resumed.nbytes == whole.nbytes
+    later = begin._replace(end=float(begin.times[-1]) + 6.0)
+    waiting = fitted.stream(later, dtype=dtype)
+    assert float(waiting.forecast.mean()) == pytest.approx(float(fitted.predict([later]).mean()[0]), rel=1e-4)
+    with pytest.raises(ValueError, match="until when there was no event"):
+        waiting.push(later.end - 3.0, "tick")
+    keyed = fitted.keyed_stream(dtype=dtype)
+    keyed.push({"other": (1.0, "tock")})
+    keyed.put("me", resumed)
+    time, mark = sequence.times[13], sequence.marks[13]
+    both = [keyed.push({"me": (time, mark)})["me"], resumed.push(time, mark)]
+    assert float(both[0].mean()) == pytest.approx(float(both[1].mean()), rel=1e-5)
+    with pytest.raises(ValueError, match="stream must have had an event or a start, got neither"):
+        keyed.put("nobody", fitted.stream())
+    resumed.reset()
+    assert float(resumed.forecast.mean()) == float(fitted.stream(start=100.0, dtype=dtype).forecast.mean())
+    with pytest.raises(ValueError, match=r"start must be that of the history, got 3\.0"):
+        fitted.stream(begin, start=3.0)
+
+
 def test_what_has_passed_without_an_event_is_given(fitted):
     forecast = fitted.predict([marked(1)[0]])
     end = forecast.now[0]
@@ -111,10 +142,21 @@ def test_what_has_passed_without_an_event_is_given(fitted):
     assert forecast.survival(end) == pytest.approx(1.0)
     later = forecast.quantile(0.3)
     assert forecast.survival(later) == pytest.approx(0.7)
-    with pytest.raises(ValueError, match="time must not be before the latest event"):
+    with pytest.raises(ValueError, match="time must be finite and not before the latest event"):
         forecast.survival(0.0)
-    with pytest.raises(ValueError, match=r"probability must be between 0 and 1, got 1\.0"):
+    with pytest.raises(ValueError, match=r"probability must be a number between 0 and 1, got 1\.0"):
         forecast.quantile(1.0)
+
+
+def test_before_now_nothing_has_come(fitted):
+    [sequence] = marked(1)
+    forecast = fitted.predict([sequence])  # observed for 1.0 after its last event
+    early, late = forecast.now - 0.5, forecast.now + 0.5
+    assert forecast.density(early) == [0.0]
+    assert forecast.survival(early) == [1.0]
+    assert forecast.density(late) > 0
+    assert forecast.survival(late) < 1
+    assert forecast.density(early, now=forecast.latest) > 0
 
 
 def test_intensities_are_those_of_the_forecast_before_each_time(fitted):
@@ -148,6 +190,39 @@ def test_futures_continue_the_history(fitted):
         fitted.sample(history)
 
 
+def test_forecasts_of_a_stream_and_of_a_key_at_any_times(fitted):
+    stream, keyed = fitted.stream(), fitted.keyed_stream()
+    keyed.begin("b", 4.0)
+    forecast = stream.push(5.0, "tick")
+    keyed.push({"a": (5.0, "tick")})
+    times = np.array([[5.5, 6.0], [7.0, 50.0]])
+    for name in ("mean", "median", "survival", "density"):
+        many = getattr(forecast, name)(times)
+        assert many.shape == (2, 2)
+        np.testing.assert_allclose(many[1, 0], getattr(forecast, name)(7.0))
+        np.testing.assert_allclose(getattr(keyed.forecast("a"), name)(times), many, rtol=1e-5)
+    assert float(keyed.forecast("b").median()) == float(fitted.stream(start=4.0).forecast.median())
+    with pytest.raises(KeyError):
+        keyed.forecast("c")
+    two = fitted.predict(marked(2))
+    grid = two.latest + np.linspace(1.5, 9, 7)[:, None]
+    assert two.density(grid).shape == (7, 2)
+    np.testing.assert_allclose(two.density(grid)[3, 1], two.density(grid[3])[1])
+    with pytest.raises(ValueError, match=r"time must be a number or of shape \(\.\.\., 2\), got \(3,\)"):
+        two.density(np.ones(3))
+    with pytest.raises(ValueError, match="probability must be a number between 0 and 1"):
+        two.quantile([0.1, 0.9])
+
+
+def test_one_step_of_a_grid_is_no_tie():
+    """Gaps of 1 and 3 in turn: after a 3 comes an event one step later, not half a step on average."""
+    sequences = [np.cumsum(np.tile([1.0, 3.0], 30)[i % 2 :]) for i in range(20)]
+    model = EventForecaster("gru", **SIZES, recipe=Recipe(updates=200, learning_rate=5e-3)).fit(sequences)
+    forecast = model.predict([np.array([0.0, 1.0, 4.0, 5.0, 8.0]), np.array([0.0, 3.0, 4.0, 7.0, 8.0])])
+    np.testing.assert_allclose(forecast.median(), [9.0, 11.0], atol=0.15)
+    assert forecast.survival(8.7)[0] > 0.9
+
+
 def test_a_new_mark_is_read_but_cannot_be_scored(fitted):
     [sequence] = marked(1, seed=6)
     strange = sequence._replace(marks=np.where(np.arange(20) == 7, "boom", sequence.marks))
@@ -157,7 +232,8 @@ def test_a_new_mark_is_read_but_cannot_be_scored(fitted):
         fitted.score([strange])
     with pytest.raises(ValueError, match=r"X\[0\] must have marks of the vocabulary"):
         EventForecaster(marks=["tick"], recipe=BRIEF).fit(marked())
-    named = EventForecaster(**SIZES, marks=["boom", "tick", "tock"], recipe=BRIEF).fit(marked())
+    known = np.array(["boom", "tick", "tock"], dtype=object)
+    named = EventForecaster(**SIZES, marks=known, recipe=BRIEF).fit(marked())
     assert np.isfinite(named.score([strange]))
 
 
@@ -187,6 +263,46 @@ def test_memory_reaches_back_over_chunks():
         np.testing.assert_allclose(model.passed([sequence]), whole, rtol=1e-4, atol=1e-5)
 
 
+def test_a_stretch_that_is_not_the_first_is_trained_at_its_own_positions():
+    model = EventForecaster("aaren", **SIZES, recipe=Recipe(updates=2)).fit(marked(4))
+    [tokens] = model._part(marked(1, seed=11)).tokens
+    whole = Likelihood(model.model_.eval(), 64)
+    parts = Likelihood(model.model_, 4)
+    with torch.no_grad():
+        loss = whole(collate_events(pieces([tokens], [1.0], 64, [0])))
+        some = [parts(collate_events([stretch])) for stretch in pieces([tokens], [1.0], 4, [0])]
+    for name in ("time", "mark", "survival", "events"):
+        total = sum(float(getattr(one, name)) for one in some)
+        assert total == pytest.approx(float(getattr(loss, name)), rel=1e-4), name
+
+
+def test_ties_are_calibrated_as_if_drawn_within_the_resolution():
+    """Half of all gaps are zero: their probabilities are drawn, not all the largest possible one."""
+    random = np.random.default_rng(0)
+    sequences = [np.cumsum(random.integers(0, 2, 100) * random.uniform(0.5, 1.0, 100)) for _ in range(20)]
+    model = EventForecaster(**SIZES, recipe=Recipe(updates=100, validate_every=50)).fit(sequences)
+    passed = model.passed(sequences[:5])
+    assert model.evaluate(sequences[:5]).ks < 0.2  # with the largest for each tie at least 0.5
+    assert len(np.unique(passed)) > 0.9 * len(passed)
+
+
+def test_a_snapshot_of_another_kind_changes_nothing(fitted, tmp_path):
+    stream, keyed = fitted.stream(), fitted.keyed_stream()
+    stream.push(3.0, "tick")
+    keyed.push({"a": (3.0, "tick")})
+    stream.tokens.snapshot(tmp_path / "tokens")
+    keyed.tokens.snapshot(tmp_path / "many", note='[["a", "b"]]')
+    stream.push(4.0, "tock")
+    before = stream.forecast.median(), keyed.push({"a": (5.0, "tock")})["a"].median()
+    with pytest.raises(ValueError, match="must be a snapshot of a stream of events, got another"):
+        stream.restore(tmp_path / "tokens")
+    with pytest.raises(ValueError, match="must be a snapshot of streams of events, got another"):
+        keyed.restore(tmp_path / "many")
+    assert stream.forecast.median() == before[0]
+    with pytest.raises(ValueError, match="time must not be before that of the latest event, 5, got 4"):
+        keyed.push({"a": (4.0, "tick")})
+
+
 def test_save_load_snapshot_and_clone(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     loaded = EventForecaster.load(tmp_path / "model")
@@ -212,6 +328,26 @@ def test_save_load_snapshot_and_clone(fitted, tmp_path):
         _ = stream.forecast
 
 
+def test_an_epoch_is_every_event_once(monkeypatch):
+    seen = []
+    original = event_training.collate_events
+    monkeypatch.setattr(event_training, "collate_events", lambda some: seen.append(list(some)) or original(some))
+    lengths = [50, 7, 23, 90]
+    sequences = [EventSequence(np.arange(1.0, n + 1), None, 0.0, n + 1.0) for n in lengths]
+    recipe = Recipe(updates=60, batch_size=3, validate_every=60)
+    EventForecaster(**SIZES, recipe=recipe, chunk=10).fit(sequences, X_validation=[np.arange(3.0)])
+    counts: dict[tuple[int, int], int] = {}
+    stretches = [one for batch in seen for one in batch if len(one.tokens) in lengths]
+    assert all(one.last - one.first <= 10 for one in stretches)
+    events = sum(one.last - one.first for one in stretches)
+    for one in stretches:
+        for event in range(one.first, one.last):
+            counts[len(one.tokens), event] = counts.get((len(one.tokens), event), 0) + 1
+    assert len(counts) == sum(lengths)
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert events > 5 * sum(lengths)
+
+
 def test_training_resumes_exactly(tmp_path):
     arguments = {**SIZES, "chunk": 8, "checkpoint": tmp_path / "checkpoint"}
     whole = EventForecaster(**{**arguments, "checkpoint": None}, recipe=BRIEF).fit(marked(6))
@@ -229,6 +365,7 @@ def test_training_resumes_exactly(tmp_path):
         ((float("nan"), "tick"), "time must be a finite number, got nan"),
         ((6.0, None), "mark must be given for this model, got None"),
         ((6.0, 1.5), "mark must be a string or a whole number, got 1.5"),
+        ((6.0, 1), "marks must be strings, as in training, got 1"),
     ],
 )
 def test_bad_events_leave_streams_as_they_were(fitted, event, message):
