@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aaren.stream import KeyedStream as KeyedStream
     from aaren.stream import Stream as Stream
     from aaren.tasks.classify import Classifier as Classifier
+    from aaren.tasks.control import DecisionAgent as DecisionAgent
     from aaren.tasks.events import EventForecaster as EventForecaster
     from aaren.tasks.forecast import Forecaster as Forecaster
 
@@ -35,6 +36,7 @@ _HOME = {
     "Attention": "aaren.layers.attention",
     "Block": "aaren.layers.block",
     "Classifier": "aaren.tasks.classify",
+    "DecisionAgent": "aaren.tasks.control",
     "Encoder": "aaren.models.encoder",
     "EventForecaster": "aaren.tasks.events",
     "Forecaster": "aaren.tasks.forecast",

@@ -245,7 +245,7 @@ def rich_table(rows: Sequence[Sequence[str]], title: str, note: str = "") -> Tab
     """For the terminal."""
     table = Table(title=title, title_justify="left", caption=_text(note) if note else None, caption_justify="left")
     for number, name in enumerate(rows[0]):
-        table.add_column(name, justify="left" if number == 0 else "right")
+        table.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
     for row in rows[1:]:
         table.add_row(*map(_text, row))
     return table

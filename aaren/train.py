@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,10 +38,16 @@ class Recipe:
     """updates between validations; a checkpoint is written at each"""
     patience: int = 16
     """validations without improvement after which training stops"""
+    keep: Literal["best", "last"] = "best"
+    """which weights training leaves: of the best validation, or the last ones, and then nothing stops it early"""
 
     def __post_init__(self):
         whole = ("updates", "batch_size", "warmup", "validate_every", "patience")
+        if self.keep not in ("best", "last"):
+            raise ValueError(f"keep must be 'best' or 'last', got {self.keep!r}")
         for name, value in asdict(self).items():
+            if name == "keep":
+                continue
             least = 0 if name in ("warmup", "weight_decay") else 1 if name in whole else 1e-30
             if not least <= value < math.inf or (name in whole and value != int(value)):
                 bound = "above 0" if least == 1e-30 else f"at least {least}"
@@ -61,7 +67,7 @@ class Batch(Protocol):
 
 @dataclass
 class Fitted:
-    """What training did. The model holds the weights of `best_update`."""
+    """What training did. The model holds the weights of `best_update`, or the last ones if the recipe says so."""
 
     history: list[dict[str, int | float]]
     """one entry a validation: update, loss (mean since the last) and validation loss"""
@@ -85,7 +91,7 @@ def fit(
     run: str = "",
     progress: bool = False,
 ) -> Fitted:
-    """Trains `model` in place and leaves it with the weights of the best validation.
+    """Trains `model` in place and leaves it with the weights of the best validation, or the last (`Recipe.keep`).
 
     Everything random in update k depends on (seed, k) only, so a run that was interrupted and goes on from its
     checkpoint ends with exactly the weights of one that was not. On several processes (`accelerate launch`) each takes
@@ -162,13 +168,14 @@ def fit(
             show(done)
 
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)  # else `model` keeps computing in mixed precision
-    model.load_state_dict(best)
+    if recipe.keep == "best":
+        model.load_state_dict(best)
     model.eval()
     return done
 
 
 def _stalled(done: Fitted, recipe: Recipe) -> bool:
-    return done.updates - done.best_update >= recipe.patience * recipe.validate_every
+    return recipe.keep == "best" and done.updates - done.best_update >= recipe.patience * recipe.validate_every
 
 
 def _mix(seed: int, number: int) -> int:

@@ -10,8 +10,10 @@ import tyro
 from aaren.cli.bench import Bench
 from aaren.cli.classify import Classify
 from aaren.cli.compare_classify import CompareClassify
+from aaren.cli.compare_control import CompareControl
 from aaren.cli.compare_events import CompareEvents
 from aaren.cli.compare_forecast import CompareForecast
+from aaren.cli.control import Control
 from aaren.cli.data import Data
 from aaren.cli.events import Events
 from aaren.cli.export import Export
@@ -28,11 +30,13 @@ Compare = (
     Annotated[CompareClassify, tyro.conf.subcommand("classify")]
     | Annotated[CompareForecast, tyro.conf.subcommand("forecast")]
     | Annotated[CompareEvents, tyro.conf.subcommand("events")]
+    | Annotated[CompareControl, tyro.conf.subcommand("control")]
 )
 Command = (
     Annotated[Classify, tyro.conf.subcommand("classify")]
     | Annotated[Forecast, tyro.conf.subcommand("forecast")]
     | Annotated[Events, tyro.conf.subcommand("events")]
+    | Annotated[Control, tyro.conf.subcommand("control")]
     | Annotated[Compare, tyro.conf.subcommand("compare", description=COMPARE)]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Stream, tyro.conf.subcommand("stream")]

@@ -1,4 +1,4 @@
-"""The command `aaren data`: what data sets there are, everything about one, and downloads."""
+"""The command `aaren data`: what data sets there are, everything about one, downloads, and sets of one's own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,27 +8,45 @@ import tyro
 
 if TYPE_CHECKING:
     from aaren.data.sets import DataSet
+    from aaren.data.trajectories import Statistics
 
 
 @dataclass(frozen=True)
 class Data:
-    """List the data sets that are known by name, show all about some, or get them.
+    """List the data sets that are known by name, show all about some, get them, or make one of trajectories.
 
-    `list` prints a table; `show` prints source, licence, citation and split, and whether the files at hand are the ones
-    this library is tested with; `get` downloads what is not at hand into the user's cache. Sets are looked for in the
-    folder $AAREN_DATA, among those that ship with aeon, and in the cache.
+    `list` prints a table; `show` prints source, licence, citation and split, whether the files at hand are the ones
+    this library is tested with, and of trajectories statistics; `get` downloads what is not at hand into the user's
+    cache. Sets are looked for in the folder $AAREN_DATA, among those that ship with aeon, and in the cache.
+    `make-offline-rl` trains a policy (SAC of stable-baselines3, the extra `rl`; about an hour for 200,000 steps) and
+    writes what it did to OUT.
 
     Example: aaren data get ETTh1 JapaneseVowels
+    Example: aaren data make-offline-rl hopper --level medium-replay --out hopper.npz
     """
 
-    action: tyro.conf.Positional[Literal["list", "show", "get"]]
+    action: tyro.conf.Positional[Literal["list", "show", "get", "make-offline-rl"]]
     """what to do"""
     names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """names of data sets, for show and get"""
+    """names of data sets, for show and get; halfcheetah, hopper, walker2d, ant or one of gymnasium's for
+    make-offline-rl"""
+    level: Literal["medium-replay", "medium", "expert"] = "medium-replay"
+    """of make-offline-rl: all that was done in training, or what the policy does after a short or a long one"""
+    training: int | None = None
+    """of make-offline-rl: steps of training; by default 200,000, for expert 1,000,000"""
+    steps: int = 100_000
+    """of make-offline-rl: steps of medium and expert"""
+    seed: int = 0
+    """of make-offline-rl"""
+    out: Path | None = None
+    """of make-offline-rl: the .npz file to write"""
 
     def run(self) -> None:
         from aaren.data.catalog import CATALOG, at_hand, find, locate
 
+        if self.action == "make-offline-rl":
+            self._make()
+            return
         if (self.action == "list") != (not self.names):
             form = "empty" if self.action == "list" else "given"
             raise ValueError(f"names must be {form} for {self.action!r}, got {', '.join(self.names) or 'none'}")
@@ -46,6 +64,33 @@ class Data:
                 for split in splits:
                     files.append(locate(data_set.name, split))
                 print(f"{data_set.name}: got into {files[-1].parent}")
+
+    def _make(self) -> None:
+        from aaren.data.control_sets import ENVIRONMENTS, Environment
+        from aaren.data.trajectories import statistics
+        from aaren.data.trajectory_files import load_trajectories
+        from aaren.data.trajectory_making import make_trajectories, npz_bytes
+        from aaren.files import check_writable, write_folder
+
+        if len(self.names) != 1 or self.out is None or self.out.suffix != ".npz":
+            raise ValueError(
+                f"make-offline-rl must have one environment and an .npz file for --out, got "
+                f"{', '.join(self.names) or 'none'} and {self.out}"
+            )
+        name = self.names[0]
+        environment = ENVIRONMENTS.get(name, Environment(name, 0.0, 100.0))
+        check_writable(self.out.parent)
+        arrays = make_trajectories(environment, self.level, training=self.training, steps=self.steps, seed=self.seed)
+        write_folder(self.out.parent, {self.out.name: npz_bytes(arrays)})
+        print(f"{self.out}: {_told(statistics(load_trajectories(self.out)))}")
+
+
+def _told(known: "Statistics") -> str:
+    """Statistics of trajectories in a line."""
+    return (
+        f"{known.steps:,} steps, {known.episodes:,} episodes of {known.length:.0f} steps, returns {known.mean:.0f} ± "
+        f"{known.std:.0f}, best {known.best:.0f}"
+    )
 
 
 def _print_table(sets: "list[DataSet]") -> None:
@@ -76,6 +121,7 @@ def _description(data_set: "DataSet") -> str:
         "forecasting": "training / validation / test rows",
         "classification": "training / test cases",
         "events": "training / validation / test sequences",
+        "offline_rl": "episodes",
     }[data_set.task]
     size = f"{data_set.rows:,} rows × {data_set.channels} channels"
     if data_set.task == "events":
@@ -97,6 +143,11 @@ def _description(data_set: "DataSet") -> str:
     }
     text = [f"{data_set.name}: {data_set.title} ({data_set.task})"]
     text += [f"  {name:<11} {value}" for name, value in lines.items() if value]
+    if data_set.task == "offline_rl" and at_hand(data_set):
+        from aaren.data.trajectories import statistics
+        from aaren.data.trajectory_files import load_trajectories
+
+        text.append(f"  {'statistics':<11} {_told(statistics(load_trajectories(data_set.name)))}")
     for file in at_hand(data_set):
         text += [f"  {'at hand':<11} {file}", f"  {'':<11} {_compare(data_set, file)}"]
     if not at_hand(data_set):

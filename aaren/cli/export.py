@@ -20,7 +20,7 @@ class Export:
     """
 
     model: tyro.conf.Positional[Path]
-    """folder that `aaren classify`, `aaren forecast` or `aaren events` wrote: OUT/model"""
+    """folder that `aaren classify`, `forecast`, `events` or `control` (streaming) wrote: OUT/model"""
     format: Literal["onnx", "executorch", "c"] = "onnx"
     """of the file"""
     out: Path | None = None

@@ -7,11 +7,12 @@ import tyro
 
 from aaren.cli.classify import CLASSIFY
 from aaren.cli.compare import show
+from aaren.cli.control import CONTROL
 from aaren.cli.events import EVENTS
 from aaren.cli.forecast import FORECAST
 from aaren.files import check_writable, read_json_lines
 
-COMPARISONS = (CLASSIFY, FORECAST, EVENTS)
+COMPARISONS = (CLASSIFY, FORECAST, EVENTS, CONTROL)
 """How results are read, one for each task."""
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from aaren.data.classification_sets import CLASSIFICATION, UEA_DOWNLOAD
+from aaren.data.control_sets import CONTROL
 from aaren.data.download import fetch, fetch_members
 from aaren.data.event_sets import EVENTS
 from aaren.data.forecasting_sets import FORECASTING
 from aaren.data.sets import DataSet
 
-CATALOG = {data_set.name: data_set for data_set in (*FORECASTING, *CLASSIFICATION, *EVENTS)}
+CATALOG = {data_set.name: data_set for data_set in (*FORECASTING, *CLASSIFICATION, *EVENTS, *CONTROL)}
 """The paper's sets, or what there is of them, and stand-ins for the others, by name."""
 
 

@@ -9,16 +9,19 @@ class DataSet:
     """A public data set: what it is, whose it is, where it is had, how the published numbers divide it."""
 
     name: str
-    task: Literal["forecasting", "classification", "events"]
+    task: Literal["forecasting", "classification", "events", "offline_rl"]
     title: str
     rows: int
-    """time steps: of the series (forecasting), of the longest case (classification); events of all sequences"""
+    """time steps: of the series (forecasting), of the longest case (classification), of all episodes (offline_rl);
+    events of all sequences"""
     channels: int
-    """numbers in a time step; of sets of events kinds of marks, 0 = none"""
+    """numbers in a time step, of trajectories those of observation and action; of sets of events kinds of marks, 0 =
+    none"""
     split: tuple[int | float, ...]
     """Forecasting: training, validation, test, from the first row on; whole numbers are rows (what is left over is
     unused), fractions are of all rows (training and test rounded down, validation is the rest). Classification: cases
-    of the training and of the test part. Events: sequences of the three parts."""
+    of the training and of the test part. Events: sequences of the three parts. Trajectories: episodes, all to train
+    on."""
     licence: str
     """"none stated" where its publisher states none"""
     citation: str
@@ -26,8 +29,7 @@ class DataSet:
     """address to read"""
     files: dict[str, str | None]
     """Names below the folder of the task, each with the SHA-256 of the copy that this library is tested with; None
-    where no copy was at hand. Forecasting and events: any one of them will do; classification: both are
-    needed."""
+    where no copy was at hand. Any one of them will do; classification: both are needed."""
     download: str | None
     """address of one file (forecasting, events), or of an archive with both files (classification)"""
     download_sha256: str | None = None

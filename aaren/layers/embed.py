@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from aaren.layers.protocol import accept, check_rows
@@ -28,9 +28,7 @@ class Positions(nn.Module):
     def __init__(self, d_model: int):
         super().__init__()
         self.d_model = d_model
-        pairs = torch.arange((d_model + 1) // 2, dtype=torch.float64)
-        periods = (2 * math.pi * 10_000 ** (2 * pairs / d_model)).round().long()
-        self.register_buffer("periods", periods, persistent=False)
+        self.register_buffer("periods", whole_periods(d_model), persistent=False)
 
     def initial_state(
         self, batch_size: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -51,6 +49,16 @@ class Positions(nn.Module):
         check_rows(state, x.shape[0])
         seen, total = tokens_since(state, x, padding_mask, reset)
         position = (seen - 1).clamp(min=0)  # a masked first token stands before position 0
-        phase = 2 * math.pi * (position[..., None] % self.periods) / self.periods
-        waves = torch.stack([phase.sin(), phase.cos()], dim=-1).flatten(-2)[..., : self.d_model]
-        return x + waves.to(x.dtype), total
+        return x + sinusoids(position, self.periods)[..., : self.d_model].to(x.dtype), total
+
+
+def whole_periods(d_model: int) -> Int[Tensor, "N"]:
+    """Those of the sinusoids of a position, one for each pair of the width."""
+    pairs = torch.arange((d_model + 1) // 2, dtype=torch.float64)
+    return (2 * math.pi * 10_000 ** (2 * pairs / d_model)).round().long()
+
+
+def sinusoids(position: Int[Tensor, "*rows"], periods: Int[Tensor, "N"]) -> Float[Tensor, "*rows M"]:
+    """Sine and cosine of a position for each period, float32."""
+    phase = 2 * math.pi * (position[..., None] % periods) / periods
+    return torch.stack([phase.sin(), phase.cos()], dim=-1).flatten(-2)

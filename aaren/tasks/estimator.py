@@ -19,7 +19,7 @@ Estimator = TypeVar("Estimator", bound="NetworkEstimator")
 
 
 class NetworkEstimator(BaseEstimator):
-    """Base of `Classifier`, `Forecaster` and `EventForecaster`.
+    """Base of `Classifier`, `Forecaster`, `EventForecaster` and `DecisionAgent`.
 
     Attributes:
         model_: the network, once fitted.

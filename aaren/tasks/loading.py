@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from aaren.tasks.classify import Classifier
+from aaren.tasks.control import DecisionAgent
 from aaren.tasks.events import EventForecaster
 from aaren.tasks.forecast import Forecaster
 from aaren.tasks.saving import kind_of
 
 
-def load_estimator(folder: str | Path) -> Classifier | Forecaster | EventForecaster:
+def load_estimator(folder: str | Path) -> Classifier | Forecaster | EventForecaster | DecisionAgent:
     """The estimator that `save` wrote into the folder.
 
     Raises:
@@ -16,7 +17,7 @@ def load_estimator(folder: str | Path) -> Classifier | Forecaster | EventForecas
         ValueError: the files are damaged, or of something else.
     """
     kind = kind_of(Path(folder))
-    for estimator in (Forecaster, EventForecaster):
+    for estimator in (Forecaster, EventForecaster, DecisionAgent):
         if kind == estimator.file_kind:
             return estimator.load(folder)
     return Classifier.load(folder)

@@ -10,6 +10,7 @@ from aaren.layers.block import Block
 from aaren.layers.embed import Positions
 from aaren.layers.table import LAYERS
 from aaren.models.classifier import SequenceClassifier
+from aaren.models.decision import DecisionModel
 from aaren.models.encoder import Encoder
 from aaren.models.event_model import EventModel
 from aaren.models.forecaster import SequenceForecaster
@@ -32,24 +33,38 @@ def forecaster(width=6, channels=2, horizon=3, **more):
     return model
 
 
-class Events(torch.nn.Module):
-    """An event model with outputs as wide as its tokens: sums of its numbers."""
+class Square(torch.nn.Module):
+    """A model with outputs made as wide as its tokens: sums of its numbers."""
 
-    d_model, uses_elapsed = 2, False
+    uses_elapsed = False
 
-    def __init__(self, layer):
+    def __init__(self, model, inputs, outputs):
         super().__init__()
-        sizes = {"d_model": 6, "nhead": 2, "dim_feedforward": 8, "num_layers": 1, "mixture": 2}
-        self.model = EventModel(3, periods=[2.0, 30.0], layer=layer, **sizes)
-        self.model.scale(0.3, 1.2, 2.0, 0.01, 50.0)
-        self.constant_state, self.compilable = self.model.constant_state, self.model.compilable
+        self.model, self.d_model = model, inputs
+        self.constant_state, self.compilable = model.constant_state, model.compilable
+        self.register_buffer("mix", torch.cos(torch.arange(1.0, inputs * outputs + 1)).reshape(outputs, inputs))
 
     def initial_state(self, batch_size, device=None, dtype=None):
         return self.model.initial_state(batch_size, device, dtype)
 
     def forward(self, x, state=None, *, padding_mask=None, reset=None):
         y, state = self.model(x, state, padding_mask=padding_mask, reset=reset)
-        return torch.stack([y[..., ::2].sum(-1), y[..., 1::2].sum(-1)], dim=-1), state
+        return y @ self.mix, state
+
+
+SIZES = {"d_model": 6, "nhead": 2, "dim_feedforward": 8, "num_layers": 1}
+
+
+def events(layer):
+    model = EventModel(3, periods=[2.0, 30.0], layer=layer, mixture=2, **SIZES)
+    model.scale(0.3, 1.2, 2.0, 0.01, 50.0)
+    return Square(model, 2, 9)
+
+
+def decisions(layer):
+    model = DecisionModel(3, 2, layer=layer, **SIZES)
+    torch.nn.init.normal_(model.begin)
+    return Square(model, model.inputs, 2)
 
 
 SUBJECTS = {name: lambda make=make: make(12, 3) for name, make in LAYERS.items()} | {
@@ -62,8 +77,10 @@ SUBJECTS = {name: lambda make=make: make(12, 3) for name, make in LAYERS.items()
     "positions": lambda: Positions(11),
     "block, pre-norm, gelu": lambda: Block(12, 3, 24, layer="attention", norm_first=True, activation="gelu"),
     "classifier": lambda: SequenceClassifier(12, 12, d_model=12, nhead=3, dim_feedforward=24, layer="aaren_decay"),
-    "events": lambda: Events("aaren_decay"),
-    "events, mingru": lambda: Events("mingru"),
+    "decisions": lambda: decisions("aaren_decay"),
+    "decisions, attention": lambda: decisions("attention"),
+    "events": lambda: events("aaren_decay"),
+    "events, mingru": lambda: events("mingru"),
     "encoder": lambda: Encoder(2, 12, 3, 24, layer="aaren_decay"),
     "forecaster": lambda: forecaster(covariates=2),
     "forecaster with future and quantiles": lambda: forecaster(8, 1, 4, covariates=2, future=1, quantiles=1),

@@ -1,0 +1,234 @@
+"""`aaren control`: train one agent from trajectories and let it act."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from aaren.cli.classify import Preset
+from aaren.cli.results import check_results, checkpoint, remove_checkpoints
+from aaren.comparison import Comparison, Metric
+from aaren.files import check_writable
+
+if TYPE_CHECKING:
+    from aaren.data.control_sets import Environment
+    from aaren.data.trajectories import Trajectory
+
+CONTROL = Comparison(
+    task="control",
+    rows=("data",),
+    column="layer",
+    metrics=(
+        Metric("score", "normalised score, wanted return: the best of the data", True, digits=1, averaged=True),
+        Metric("score_half", "normalised score, wanted return: half of the best", True, digits=1, averaged=True),
+        Metric("score_beyond", "normalised score, wanted return: 1.5 times the best", True, digits=1, averaged=True),
+        Metric("return", "return, wanted: the best of the data", True, digits=0),
+        Metric("length", "steps of an episode, wanted return: the best of the data", True, digits=0),
+        Metric("validation_error", "squared error of held-out actions"),
+    ),
+    fixed=("protocol", "preset", "most_updates", "episodes"),
+    any_of="protocol",
+)
+"""How results of `Control` are read."""
+
+BASELINES = {"bc": 100.0, "bc_10": 10.0}
+"""Behaviour cloning from so many percent of the steps, of the trajectories that earned most."""
+
+TARGETS = {"score": 1.0, "score_half": 0.5, "score_beyond": 1.5}
+"""Returns that are wanted, in best returns of the training data; the first is the one that counts."""
+
+Protocol = Literal["windowed", "streaming"]
+
+
+@dataclass(frozen=True)
+class Control:
+    """Train an agent from trajectories and let it act in its environment (Gymnasium, MuJoCo: the extra `rl`).
+
+    The last weights are measured, after a fixed number of updates, over whole episodes that begin at seeds of their
+    own. The score is D4RL's: 0 is random, 100 an expert. Writes OUT/model (for `aaren export` and
+    `DecisionAgent.load`), OUT/result.json, and OUT/frames.png where pictures can be drawn. Interrupted with Ctrl-C, the
+    same command goes on where it was; a crash of the environment loses no training.
+
+    Example: aaren control --data hopper-medium --layer aaren --out results/hopper
+    """
+
+    data: str
+    """name in the catalogue, NAME-medium-expert for two sets together, or a file, see `aaren.data.trajectory_files`"""
+    out: Path
+    """folder for results"""
+    layer: str = "aaren"
+    """aaren, aaren_decay, aaren_gated, attention, gru, lstm, mingru or minlstm; or without a sequence model bc or
+    bc_10, behaviour cloning (from the best tenth), or behaviour, what the data's own policy earned"""
+    protocol: Protocol = "windowed"
+    """windowed: from the latest 20 steps, all anew in each (as published); streaming: from the state, trained on whole
+    episodes"""
+    environment: str | None = None
+    """of files: the name that gymnasium knows; scores are returns then"""
+    episodes: int = 10
+    """episodes that are played for each wanted return"""
+    preset: Preset = "small"
+    """size and training: small (about two minutes on one core) or paper (the published sizes)"""
+    seed: int = 0
+    """of weights, held-out part, batches and dropout, and of the environments"""
+    updates: int | None = None
+    """updates of the weights; by default the preset's"""
+
+    modules: ClassVar[tuple[str, ...]] = ("aaren.tasks.control", "aaren.tasks.control_baselines", "gymnasium")
+    """what `run` imports and takes long to"""
+
+    def run(self, progress: bool = True) -> None:
+        """Trains, measures, writes; `progress` shows a bar meanwhile."""
+        from aaren.bench import environment
+        from aaren.data.trajectories import statistics
+        from aaren.data.trajectory_files import load_trajectories
+        from aaren.files import write_folder
+        from aaren.tasks.control_evaluation import make_environment
+
+        check_policy(self.layer)
+        where = self.where()
+        if self.layer != "behaviour":
+            make_environment(where).close()  # before any training
+        trajectories = load_trajectories(self.data)
+        check_writable(self.out)
+        check_results(self.out, self.settings())
+        known = statistics(trajectories)
+        if self.layer == "behaviour":
+            result: dict[str, Any] = {
+                "score": where.normalise(known.mean),
+                "return": known.mean,
+                "return_std": known.std,
+                "length": known.length,
+            }
+        else:
+            result = self._act(where, trajectories, known.best, progress)
+        done = self.settings() | result | {f"data_{name}": value for name, value in known._asdict().items()}
+        write_folder(self.out, {"result.json": json.dumps(done | environment(), indent=2).encode()})
+        remove_checkpoints(self.out)
+        print(
+            f"{self.layer} on {self.data}, {self.protocol}, preset {self.preset}, seed {self.seed}: return "
+            f"{result['return']:.0f} ± {result['return_std']:.0f}, score {result['score']:.1f} (the data: "
+            f"{known.mean:.0f} ± {known.std:.0f}, best {known.best:.0f})"
+        )
+
+    def where(self) -> "Environment":
+        """The environment. Raises ValueError if none is known."""
+        from aaren.data.control_sets import Environment
+        from aaren.data.trajectory_files import environment_of
+
+        known = environment_of(self.data)
+        if known is not None and self.environment is None:
+            return known
+        if self.environment is None:
+            raise ValueError("environment must be named for a file of trajectories, got none, such as Hopper-v5")
+        return Environment(self.environment, 0.0, 100.0)
+
+    def settings(self) -> dict[str, Any]:
+        """What a result must agree with to be this command's."""
+        plain = self.layer == "behaviour"
+        alone = plain or self.layer in BASELINES
+        return {
+            "task": "control",
+            "data": self.data,
+            "layer": self.layer,
+            "protocol": None if alone else self.protocol,
+            "environment": self.environment,
+            "episodes": self.episodes,
+            "preset": self.preset,
+            "seed": None if plain else self.seed,
+            "most_updates": self.updates,
+        }
+
+    def _act(
+        self, where: "Environment", trajectories: "list[Trajectory]", best: float, progress: bool
+    ) -> dict[str, Any]:
+        import numpy as np
+
+        from aaren.bench import Cost
+        from aaren.data.trajectories import statistics
+        from aaren.tasks.control_evaluation import play
+
+        agent: Any = self.agent(progress)
+        with Cost() as cost:
+            agent.fit(trajectories)
+        agent.save(self.out / "model")
+        result: dict[str, Any] = {}
+        for name, share in TARGETS.items():
+            target = share * best
+            played = play(
+                lambda number, target=target: agent.stream(target, environments=number),
+                where,
+                self.episodes,
+                seed=10_000 * (1 + self.seed),
+            )
+            earned = statistics(played)
+            result[name] = where.normalise(earned.mean)
+            if share == 1.0:
+                result |= {"return": earned.mean, "return_std": earned.std, "length": earned.length}
+        measured = {
+            "validation_error": agent.validation_error_,
+            "parameters": sum(p.numel() for p in agent.model_.parameters()),
+            "updates": agent.training_.updates,
+            "train_seconds": agent.training_.seconds,
+            "peak_memory_bytes": cost.peak_bytes,
+        }
+        if self.layer not in BASELINES:
+            measured |= _step_cost(agent, np.concatenate([one.observations for one in trajectories[:3]]))
+        self._picture(agent, where)
+        return result | measured
+
+    def agent(self, progress: bool = False) -> Any:
+        """What is trained, before it is."""
+        from aaren.tasks.control import PRESETS, DecisionAgent
+        from aaren.tasks.control_baselines import CLONING, CloningAgent
+        from aaren.tasks.control_training import RECIPES
+
+        common: dict[str, Any] = {"seed": self.seed, "checkpoint": checkpoint(self.out), "progress": progress}
+        if self.layer in BASELINES:
+            recipe = CLONING if self.updates is None else replace(CLONING, updates=self.updates)
+            return CloningAgent(BASELINES[self.layer], recipe=recipe, **common)
+        arguments = {"recipe": RECIPES[self.protocol], **PRESETS[self.preset]}
+        if self.updates is not None:
+            arguments["recipe"] = replace(arguments["recipe"], updates=self.updates)
+        context = 20 if self.protocol == "windowed" else None
+        return DecisionAgent(self.layer, context=context, **arguments, **common)
+
+    def _picture(self, agent: Any, where: "Environment") -> None:
+        """Frames of an episode, if there is something to draw them with."""
+        from aaren.tasks.control_evaluation import strip
+
+        try:
+            frames = strip(lambda number: agent.stream(environments=number), where, seed=self.seed)
+        except Exception:  # of the many ways in which a machine without a display fails
+            return
+        from matplotlib import image
+
+        image.imsave(self.out / "frames.png", frames)
+
+
+def check_policy(layer: str) -> None:
+    """Raises ValueError on a name that is neither a layer nor a baseline."""
+    from aaren.data.catalog import near_names
+    from aaren.layers.table import LAYERS
+
+    names = [*LAYERS, *BASELINES, "behaviour"]
+    if layer not in names:
+        hint = near_names(layer, names)
+        raise ValueError(f"layer must be one of {', '.join(names)}, got {layer!r}{'; ' + hint if hint else ''}")
+
+
+def _step_cost(agent: Any, observations: Any) -> dict[str, Any]:
+    """Median microseconds of a step in one environment, of the last hundred of 1,000, and bytes of the state then."""
+    import time
+
+    import numpy as np
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    stream, times = agent.stream(), []
+    for step in range(1_000):
+        start = time.perf_counter()
+        stream.act(observations[step % len(observations)], 0.0)
+        times.append(time.perf_counter() - start)
+    torch.set_num_threads(threads)
+    return {"token_us": 1e6 * float(np.median(times[-100:])), "state_bytes": stream.nbytes}

@@ -1,0 +1,128 @@
+"""A policy that is a sequence model: which action earns the return that is wanted, given what was seen and done."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from aaren.layers.embed import sinusoids, whole_periods
+from aaren.layers.protocol import LayerFactory, State, accept, check_rows
+from aaren.models.encoder import Encoder
+from aaren.ops.lags import tokens_since
+from aaren.shapes import PaddingMask, Reset
+
+PARTS = 3
+"""Tokens in a step: the action before, the return-to-go, the observation."""
+
+
+class DecisionModel(nn.Module):
+    """The action of every step. Follows the contract with a step as one token of x: its number in the episode, the
+    return-to-go, the observation and the action of the step before.
+
+    Inside, a step is three tokens of the encoder, in the order in which they become known: the action before, the
+    return-to-go, the observation; the action is read off the last. These are the sequences of Chen et al. 2021
+    (Decision Transformer) with their last action moved to the next step. In the first step that a state has seen there
+    is no action before: a learned token stands in its place, whatever x holds there.
+
+    Args:
+        observation, action: numbers in each.
+        d_model, nhead, dim_feedforward, num_layers, layer, dropout: see `Encoder`.
+    """
+
+    low: Tensor
+    high: Tensor
+    mean: Tensor
+    scale: Tensor
+    periods: Tensor
+
+    uses_elapsed = False
+
+    def __init__(
+        self,
+        observation: int,
+        action: int,
+        *,
+        d_model: int = 64,
+        nhead: int = 4,
+        dim_feedforward: int = 128,
+        num_layers: int = 2,
+        layer: str | LayerFactory = "aaren",
+        dropout: float = 0.1,
+    ):
+        super().__init__()
+        self.observation, self.action, self.d_model = observation, action, d_model
+        self.inputs = 2 + observation + action
+        self.register_buffer("low", -torch.ones(action))
+        self.register_buffer("high", torch.ones(action))
+        self.register_buffer("mean", torch.zeros(1 + observation))
+        self.register_buffer("scale", torch.ones(1 + observation))
+        self.register_buffer("periods", whole_periods(d_model), persistent=False)
+        self.embed_action = nn.Linear(action, d_model)
+        self.embed_return = nn.Linear(1, d_model)
+        self.embed_observation = nn.Linear(observation, d_model)
+        self.begin = nn.Parameter(torch.zeros(d_model))
+        self.norm = nn.LayerNorm(d_model)
+        self.dropout = nn.Dropout(dropout)
+        self.encoder = Encoder(num_layers, d_model, nhead, dim_feedforward, layer=layer, dropout=dropout)
+        self.head = nn.Linear(d_model, action)
+        self.constant_state, self.compilable = self.encoder.constant_state, self.encoder.compilable
+
+    def scales(
+        self, mean: Float[Tensor, "N"], scale: Float[Tensor, "N"], low: Float[Tensor, "M"], high: Float[Tensor, "M"]
+    ) -> None:
+        """Sets what return-to-go and observation (in this order) are centred by and divided by, statistics of the
+        training part, and the bounds of actions."""
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+        self.low.copy_(low)
+        self.high.copy_(high)
+
+    def initial_state(
+        self, batch_size: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> dict[str, State]:
+        device = device or self.head.weight.device
+        return {
+            "steps": torch.zeros(batch_size, dtype=torch.long, device=device),
+            "encoder": self.encoder.initial_state(batch_size, device, dtype),
+        }
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T I"],
+        state: dict[str, Any] | None = None,
+        *,
+        padding_mask: PaddingMask | None = None,
+        reset: Reset | None = None,
+        at: Int[Tensor, "B P"] | None = None,
+    ) -> tuple[Float[Tensor, "B P M"], dict[str, State]]:
+        """The call of the contract; `at` names the steps whose actions are wanted, if not all."""
+        x = accept(x, self.inputs, padding_mask, reset, self.head.weight)
+        if state is None:
+            state = self.initial_state(x.shape[0], x.device)
+        check_rows(state["steps"], x.shape[0])
+        steps, total = tokens_since(state["steps"], x, padding_mask, reset)
+        tokens = self._tokens(x, steps)
+        if x.shape[1] == 1:  # one token a call, as streams and exported graphs have it
+            h, encoder = self.encoder(tokens[:, :, 0], state["encoder"], padding_mask=padding_mask, reset=reset)
+            for part in range(1, PARTS):
+                h, encoder = self.encoder(tokens[:, :, part], encoder, padding_mask=padding_mask)
+        else:
+            flags: Any = {
+                "padding_mask": None if padding_mask is None else padding_mask.repeat_interleave(PARTS, dim=1),
+                "reset": None if reset is None else nn.functional.pad(reset[..., None], (0, PARTS - 1)).flatten(1),
+            }
+            h, encoder = self.encoder(tokens.flatten(1, 2), state["encoder"], **flags)
+            h = h[:, PARTS - 1 :: PARTS]
+        if at is not None:
+            h = h[torch.arange(h.shape[0], device=h.device)[:, None], at]
+        action = self.low + (self.high - self.low) * (torch.tanh(self.head(h)) + 1) / 2
+        return action, {"steps": total, "encoder": encoder}
+
+    def _tokens(self, x: Tensor, steps: Tensor) -> Float[Tensor, "B T P D"]:
+        number, numbers, before = x.split([1, 1 + self.observation, self.action], dim=-1)
+        goal, observation = ((numbers - self.mean) / self.scale).split([1, self.observation], dim=-1)
+        before = torch.where((steps == 1)[..., None], self.begin, self.embed_action(before))
+        tokens = torch.stack([before, self.embed_return(goal), self.embed_observation(observation)], dim=2)
+        waves = sinusoids(number[..., 0].long().clamp(min=0), self.periods)[..., : self.d_model]
+        return self.dropout(self.norm(tokens + waves[:, :, None].to(x.dtype)))

@@ -1,0 +1,120 @@
+"""How much agents earn in an environment of Gymnasium."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import numpy as np
+
+from aaren.data.control_sets import Environment
+from aaren.data.trajectories import Trajectory
+from aaren.extras import require
+
+
+class Acting(Protocol):
+    """A live agent in some environments, such as `ActionStream`."""
+
+    width: int
+    """numbers in an observation"""
+    parts: int
+    """numbers in an action"""
+
+    def act(self, observation: Any, reward: Any = None, done: Any = None) -> np.ndarray: ...
+    def select(self, rows: Any) -> None: ...
+
+
+def make_environment(environment: Environment, **options: Any) -> Any:
+    """The environment, of MuJoCo's or one that is registered.
+
+    Raises:
+        ImportError: gymnasium, or what this environment needs, is not installed.
+        ValueError: there is no such environment.
+    """
+    gymnasium = require("gymnasium", "rl")
+    try:
+        return gymnasium.make(environment.id, **environment.options, **options)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise ImportError(
+            f"{environment.id} must have what it needs installed, got none; pip install 'aaren[rl]'"
+        ) from (error)
+    except gymnasium.error.Error as error:
+        raise ValueError(f"environment must be one that gymnasium knows, got {environment.id!r}: {error}") from None
+
+
+def check_spaces(environment: Any, width: int, parts: int) -> None:
+    """Raises ValueError unless observations and actions of the environment have these sizes."""
+    for name, space, size in (
+        ("observations", environment.observation_space, width),
+        ("actions", environment.action_space, parts),
+    ):
+        if getattr(space, "shape", None) != (size,) or not np.issubdtype(space.dtype, np.floating):
+            label = environment.spec.id if environment.spec else str(environment)
+            raise ValueError(f"environment must have {name} of {size} numbers as the agent has, got {space} in {label}")
+
+
+def play(
+    start: Callable[[int], Acting], environment: Environment, episodes: int = 10, *, seed: int = 0
+) -> list[Trajectory]:
+    """Some episodes side by side, each in an environment of its own, to their ends.
+
+    Args:
+        start: number of environments -> the live agent.
+        environment: where it acts.
+        episodes: how many; episode i begins as seed + i has it, whatever the others do.
+        seed: of the environments.
+
+    Raises:
+        ImportError: an optional package is not installed.
+        ValueError: an environment whose spaces do not match the agent; no episode.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {episodes}")
+    with ExitStack() as opened:
+        copies = [make_environment(environment) for _ in range(episodes)]
+        for copy in copies:
+            opened.callback(copy.close)
+        agent = start(episodes)
+        check_spaces(copies[0], agent.width, agent.parts)
+        records: list[tuple[list, list, list]] = [([], [], []) for _ in copies]
+        playing = list(range(episodes))
+        seen = np.stack([copy.reset(seed=seed + number)[0] for number, copy in enumerate(copies)])
+        earned = None
+        while playing:
+            actions = agent.act(seen, earned)
+            after, rewards, going = [], [], []
+            for row, number in enumerate(playing):
+                observation, reward, terminated, truncated, _ = copies[number].step(actions[row])
+                for record, value in zip(records[number], (seen[row], actions[row], reward), strict=True):
+                    record.append(value)
+                if not (terminated or truncated):
+                    going.append(row)
+                    after.append(observation)
+                    rewards.append(reward)
+            if going and len(going) < len(playing):
+                agent.select(going)
+            playing = [playing[row] for row in going]
+            seen, earned = np.array(after), np.array(rewards)
+    return [Trajectory(*(np.array(part, dtype=np.float32) for part in record)) for record in records]
+
+
+def strip(
+    start: Callable[[int], Acting], environment: Environment, *, seed: int = 0, every: int = 25, most: int = 8
+) -> np.ndarray:
+    """Pictures of the first steps of an episode side by side, (height, width, 3) bytes: one in `every` steps.
+
+    Raises: as `play`; whatever error the renderer has where there is none.
+    """
+    copy = make_environment(environment, render_mode="rgb_array", width=240, height=240)
+    try:
+        agent = start(1)
+        check_spaces(copy, agent.width, agent.parts)
+        seen, reward, frames = copy.reset(seed=seed)[0], None, []
+        for step in range(every * (most - 1) + 1):
+            if step % every == 0:
+                frames.append(copy.render())
+            seen, reward, terminated, truncated, _ = copy.step(agent.act(seen, reward))
+            if terminated or truncated:
+                break
+    finally:
+        copy.close()
+    return np.concatenate(frames, axis=1)
