@@ -43,8 +43,8 @@ agent = DecisionAgent(layer="aaren_decay", context=None, d_model=32, recipe=reci
 
 for target in (agent.best_return_, np.mean(returns)):
     stream = agent.stream(target, environments=50)  # constant memory, however long they drive
-    carts, reward, total = start(50), None, 0.0
+    carts, reward, total = start(50), None, np.zeros(50)
     for _ in range(STEPS):
         carts, reward = move(carts, stream.act(carts, reward))
-        total = total + reward
+        total += reward
     print(f"wanted {target:.0f}, earned {total.mean():.0f} ± {total.std():.0f} in 50 carts")
