@@ -181,7 +181,7 @@ def test_errors_of_report(tmp_path, capsys):
     assert "line 2 of" in fails(capsys, "report", tmp_path / "r.jsonl", "--out", tmp_path)
     (tmp_path / "r.jsonl").write_text('{"part": "scan"}\n')
     error = fails(capsys, "report", tmp_path / "r.jsonl", "--out", tmp_path)
-    assert "task of a result must be one of classify, forecast, stream, got 'None'" in error
+    assert "task of a result must be one of classify, forecast, events, control, stream, got 'None'" in error
     (tmp_path / "r.jsonl").write_text("")
     assert "at least one record" in fails(capsys, "report", tmp_path / "r.jsonl", "--out", tmp_path)
 
@@ -292,7 +292,7 @@ def test_errors_of_stream(trained, tmp_path, capsys):
     model = trained / "model"
     lines = tmp_path / "lines"
     assert "must exist" in fails(capsys, "stream", tmp_path / "nowhere")
-    assert "No such file" in fails(capsys, "stream", model, "--input", lines)
+    assert "input must be an existing file" in fails(capsys, "stream", model, "--input", lines)
     for text, message in [
         ("[1, 2]\n", "sample 1 must have 3 numbers, got 2"),
         ("[1, 2, 3]\nhello\n", "line 2 must be a list of numbers in JSON, got 'hello'"),

@@ -10,6 +10,7 @@ import tyro
 from aaren.cli.classify import Preset
 from aaren.cli.compare import Running
 from aaren.cli.control import BASELINES, CONTROL, Control, Protocol, check_policy
+from aaren.extras import require
 
 
 @dataclass(frozen=True)
@@ -66,4 +67,6 @@ class CompareControl:
             cells.append(Control(data, out / "cells" / place, layer, protocol, *acting))
         for cell in cells:
             cell.where()
+        if any(layer != "behaviour" for layer in layers):
+            require("gymnasium", "rl")  # told once, not by every cell
         self.running.run(cells, CONTROL, out)

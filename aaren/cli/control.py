@@ -1,6 +1,7 @@
 """`aaren control`: train one agent from trajectories and let it act."""
 
 import json
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -20,13 +21,15 @@ CONTROL = Comparison(
     column="layer",
     metrics=(
         Metric("score", "normalised score, wanted return: the best of the data", True, digits=1, averaged=True),
-        Metric("score_half", "normalised score, wanted return: half of the best", True, digits=1, averaged=True),
-        Metric("score_beyond", "normalised score, wanted return: 1.5 times the best", True, digits=1, averaged=True),
+        Metric("score_mean", "normalised score, wanted return: the mean of the data", True, digits=1, averaged=True),
+        Metric("score_beyond", "normalised score, wanted return: beyond the data", True, digits=1, averaged=True),
         Metric("return", "return, wanted: the best of the data", True, digits=0),
+        Metric("return_mean", "return, wanted: the mean of the data", True, digits=0),
+        Metric("return_beyond", "return, wanted: beyond the data", True, digits=0),
         Metric("length", "steps of an episode, wanted return: the best of the data", True, digits=0),
         Metric("validation_error", "squared error of held-out actions"),
     ),
-    fixed=("protocol", "preset", "most_updates", "episodes"),
+    fixed=("environment", "protocol", "preset", "most_updates", "episodes"),
     any_of="protocol",
 )
 """How results of `Control` are read."""
@@ -34,8 +37,8 @@ CONTROL = Comparison(
 BASELINES = {"bc": 100.0, "bc_10": 10.0}
 """Behaviour cloning from so many percent of the steps, of the trajectories that earned most."""
 
-TARGETS = {"score": 1.0, "score_half": 0.5, "score_beyond": 1.5}
-"""Returns that are wanted, in best returns of the training data; the first is the one that counts."""
+TARGETS = {"": 1.0, "_mean": 0.0, "_beyond": 2.0}
+"""Returns that are wanted, from 0, the mean of the data, to 1, its best, and as far beyond; the first counts."""
 
 Protocol = Literal["windowed", "streaming"]
 
@@ -45,9 +48,9 @@ class Control:
     """Train an agent from trajectories and let it act in its environment (Gymnasium, MuJoCo: the extra `rl`).
 
     The last weights are measured, after a fixed number of updates, over whole episodes that begin at seeds of their
-    own. The score is D4RL's: 0 is random, 100 an expert. Writes OUT/model (for `aaren export` and
-    `DecisionAgent.load`), OUT/result.json, and OUT/frames.png where pictures can be drawn. Interrupted with Ctrl-C, the
-    same command goes on where it was; a crash of the environment loses no training.
+    own. The score is D4RL's: 0 is random, 100 an expert. Writes OUT/model (for `DecisionAgent.load` and, of streaming
+    agents, `aaren export`), OUT/result.json, and OUT/frames.png where pictures can be drawn. Interrupted with Ctrl-C,
+    the same command goes on where it was; a crash of the environment loses no training.
 
     Example: aaren control --data hopper-medium --layer aaren --out results/hopper
     """
@@ -63,7 +66,8 @@ class Control:
     """windowed: from the latest 20 steps, all anew in each (as published); streaming: from the state, trained on whole
     episodes"""
     environment: str | None = None
-    """of files: the name that gymnasium knows; scores are returns then"""
+    """of files: the name that gymnasium knows, or halfcheetah, hopper, walker2d or ant as in the known sets; returns of
+    others have no normalised score"""
     episodes: int = 10
     """episodes that are played for each wanted return"""
     preset: Preset = "small"
@@ -82,45 +86,48 @@ class Control:
         from aaren.data.trajectories import statistics
         from aaren.data.trajectory_files import load_trajectories
         from aaren.files import write_folder
-        from aaren.tasks.control_evaluation import make_environment
 
         check_policy(self.layer)
+        if self.episodes < 1:
+            raise ValueError(f"episodes must be at least 1, got {self.episodes}")
         where = self.where()
-        if self.layer != "behaviour":
-            make_environment(where).close()  # before any training
         trajectories = load_trajectories(self.data)
+        bounds = None
+        if self.layer != "behaviour":  # whatever is wrong with the environment is told before any training
+            bounds = bounds_in(where, trajectories[0].observations.shape[1], trajectories[0].actions.shape[1])
         check_writable(self.out)
         check_results(self.out, self.settings())
         known = statistics(trajectories)
         if self.layer == "behaviour":
-            result: dict[str, Any] = {
-                "score": where.normalise(known.mean),
-                "return": known.mean,
-                "return_std": known.std,
-                "length": known.length,
-            }
+            result: dict[str, Any] = {"score": where.normalise(known.mean), "return": known.mean}
+            result |= {"return_std": known.std, "length": known.length}
         else:
-            result = self._act(where, trajectories, known.best, progress)
+            result = self._act(where, trajectories, bounds, progress)
         done = self.settings() | result | {f"data_{name}": value for name, value in known._asdict().items()}
         write_folder(self.out, {"result.json": json.dumps(done | environment(), indent=2).encode()})
         remove_checkpoints(self.out)
+        how = "" if self.settings()["protocol"] is None else f", {self.protocol}"
+        score = "" if result["score"] is None else f", score {result['score']:.1f}"
         print(
-            f"{self.layer} on {self.data}, {self.protocol}, preset {self.preset}, seed {self.seed}: return "
-            f"{result['return']:.0f} ± {result['return_std']:.0f}, score {result['score']:.1f} (the data: "
-            f"{known.mean:.0f} ± {known.std:.0f}, best {known.best:.0f})"
+            f"{self.layer} on {self.data}{how}, preset {self.preset}, seed {self.seed}: "
+            f"return {result['return']:.0f} ± {result['return_std']:.0f}{score} "
+            f"(the data: {known.mean:.0f} ± {known.std:.0f}, best {known.best:.0f})"
         )
 
     def where(self) -> "Environment":
-        """The environment. Raises ValueError if none is known."""
-        from aaren.data.control_sets import Environment
+        """The environment. Raises ValueError if none is known, or the data is no known set."""
+        from aaren.data.catalog import find, is_path
+        from aaren.data.control_sets import COMPOSED, find_environment
         from aaren.data.trajectory_files import environment_of
 
+        if not is_path(self.data) and self.data not in COMPOSED:
+            find(self.data)
+        if self.environment is not None:
+            return find_environment(self.environment)
         known = environment_of(self.data)
-        if known is not None and self.environment is None:
-            return known
-        if self.environment is None:
-            raise ValueError("environment must be named for a file of trajectories, got none, such as Hopper-v5")
-        return Environment(self.environment, 0.0, 100.0)
+        if known is None:
+            raise ValueError("environment must be named for a file of trajectories, got none, such as hopper")
+        return known
 
     def settings(self) -> dict[str, Any]:
         """What a result must agree with to be this command's."""
@@ -139,7 +146,7 @@ class Control:
         }
 
     def _act(
-        self, where: "Environment", trajectories: "list[Trajectory]", best: float, progress: bool
+        self, where: "Environment", trajectories: "list[Trajectory]", bounds: Any, progress: bool
     ) -> dict[str, Any]:
         import numpy as np
 
@@ -147,13 +154,14 @@ class Control:
         from aaren.data.trajectories import statistics
         from aaren.tasks.control_evaluation import play
 
-        agent: Any = self.agent(progress)
+        known = statistics(trajectories)
+        agent: Any = self.agent(bounds, progress)
         with Cost() as cost:
             agent.fit(trajectories)
         agent.save(self.out / "model")
         result: dict[str, Any] = {}
         for name, share in TARGETS.items():
-            target = share * best
+            target = known.mean + share * (known.best - known.mean)
             played = play(
                 lambda number, target=target: agent.stream(target, environments=number),
                 where,
@@ -161,9 +169,9 @@ class Control:
                 seed=10_000 * (1 + self.seed),
             )
             earned = statistics(played)
-            result[name] = where.normalise(earned.mean)
-            if share == 1.0:
-                result |= {"return": earned.mean, "return_std": earned.std, "length": earned.length}
+            result |= {f"score{name}": where.normalise(earned.mean), f"return{name}": earned.mean}
+            if not name:
+                result |= {"return_std": earned.std, "length": earned.length}
         measured = {
             "validation_error": agent.validation_error_,
             "parameters": sum(p.numel() for p in agent.model_.parameters()),
@@ -176,13 +184,14 @@ class Control:
         self._picture(agent, where)
         return result | measured
 
-    def agent(self, progress: bool = False) -> Any:
-        """What is trained, before it is."""
+    def agent(self, bounds: Any, progress: bool = False) -> Any:
+        """What is trained, before it is. `bounds` are those of actions."""
         from aaren.tasks.control import PRESETS, DecisionAgent
         from aaren.tasks.control_baselines import CLONING, CloningAgent
         from aaren.tasks.control_training import RECIPES
 
         common: dict[str, Any] = {"seed": self.seed, "checkpoint": checkpoint(self.out), "progress": progress}
+        common["bounds"] = bounds
         if self.layer in BASELINES:
             recipe = CLONING if self.updates is None else replace(CLONING, updates=self.updates)
             return CloningAgent(BASELINES[self.layer], recipe=recipe, **common)
@@ -194,15 +203,32 @@ class Control:
 
     def _picture(self, agent: Any, where: "Environment") -> None:
         """Frames of an episode, if there is something to draw them with."""
+        from matplotlib import image
+
         from aaren.tasks.control_evaluation import strip
 
         try:
             frames = strip(lambda number: agent.stream(environments=number), where, seed=self.seed)
-        except Exception:  # of the many ways in which a machine without a display fails
+        except Exception as error:  # machines without a display fail in many ways, none of which spoils a result
+            reason = " ".join(str(error).split())[:100]
+            print(f"aaren: no frames.png: {type(error).__name__}: {reason}", file=sys.stderr)
             return
-        from matplotlib import image
 
         image.imsave(self.out / "frames.png", frames)
+
+
+def bounds_in(where: "Environment", width: int, parts: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Least and greatest action in an environment. Raises ValueError unless it has observations and actions of so many
+    numbers."""
+    from aaren.tasks.control_evaluation import check_spaces, make_environment
+
+    made = make_environment(where)
+    try:
+        check_spaces(made, width, parts)
+        low, high = made.action_space.low.tolist(), made.action_space.high.tolist()
+    finally:
+        made.close()
+    return tuple(low), tuple(high)
 
 
 def check_policy(layer: str) -> None:

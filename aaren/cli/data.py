@@ -43,6 +43,7 @@ class Data:
 
     def run(self) -> None:
         from aaren.data.catalog import CATALOG, at_hand, find, locate
+        from aaren.data.control_sets import COMPOSED
 
         if self.action == "make-offline-rl":
             self._make()
@@ -50,7 +51,8 @@ class Data:
         if (self.action == "list") != (not self.names):
             form = "empty" if self.action == "list" else "given"
             raise ValueError(f"names must be {form} for {self.action!r}, got {', '.join(self.names) or 'none'}")
-        sets = [find(name) for name in self.names]  # all of them before the first download
+        names = [part for name in self.names for part in COMPOSED.get(name, (name,))]
+        sets = [find(name) for name in names]  # all of them before the first download
         if self.action == "list":
             _print_table(list(CATALOG.values()))
         elif self.action == "show":
@@ -66,7 +68,7 @@ class Data:
                 print(f"{data_set.name}: got into {files[-1].parent}")
 
     def _make(self) -> None:
-        from aaren.data.control_sets import ENVIRONMENTS, Environment
+        from aaren.data.control_sets import find_environment
         from aaren.data.trajectories import statistics
         from aaren.data.trajectory_files import load_trajectories
         from aaren.data.trajectory_making import make_trajectories, npz_bytes
@@ -77,9 +79,8 @@ class Data:
                 f"make-offline-rl must have one environment and an .npz file for --out, got "
                 f"{', '.join(self.names) or 'none'} and {self.out}"
             )
-        name = self.names[0]
-        environment = ENVIRONMENTS.get(name, Environment(name, 0.0, 100.0))
         check_writable(self.out.parent)
+        environment = find_environment(self.names[0])
         arrays = make_trajectories(environment, self.level, training=self.training, steps=self.steps, seed=self.seed)
         write_folder(self.out.parent, {self.out.name: npz_bytes(arrays)})
         print(f"{self.out}: {_told(statistics(load_trajectories(self.out)))}")

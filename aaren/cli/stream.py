@@ -52,6 +52,8 @@ class Stream:
             check_writable(self.snapshot.parent)
             if self.snapshot.is_dir():
                 raise ValueError(f"snapshot must be a file, got the folder {str(self.snapshot)!r}")
+        if kind_of(self.model) in ("aaren decision agent", "aaren cloning agent"):
+            raise ValueError("model must be one that is fed with samples, got an agent; use DecisionAgent.stream, act")
         if kind_of(self.model) == "aaren forecaster":
             if self.keyed or self.data is not None or self.case is not None or self.show != "json":
                 raise ValueError("keyed, data, case and show must be left out for a forecaster, got some of them")

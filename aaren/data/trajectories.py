@@ -91,7 +91,7 @@ def check_trajectories(X: Any, *, bounds: Bounds | None = None, name: str = "X")
                 step, part = outside[0]
                 raise ValueError(
                     f"{name}[{number}] must have actions between {low[part]:g} and {high[part]:g}, got "
-                    f"{one.actions[step, part]:g} in step {step}; set bounds, or clip the actions"
+                    f"{one.actions[step, part]:.9g} in step {step}; set bounds, or clip the actions"
                 )
     return trajectories
 

@@ -83,6 +83,8 @@ def _read_hdf5(path: Path) -> list[Any]:
 
 def _reading(path: Path, names: tuple[str, ...], read: Callable[[], list[Any]]) -> list[Any]:
     """What `read` returns. Raises ValueError that says what the file must hold where it fails or returns nothing."""
+    with path.open("rb"):  # a file that may not be read is another mistake
+        pass
     try:
         content = read()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError):

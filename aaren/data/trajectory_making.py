@@ -30,7 +30,8 @@ def make_trajectories(
 
     Raises:
         ImportError: gymnasium or stable-baselines3 is not installed.
-        ValueError: a level that there is not, or no steps.
+        ValueError: a level that there is not, no steps, an environment that there is not, or one whose observations and
+            actions are no numbers.
     """
     if level not in TRAINING:
         raise ValueError(f"level must be one of {', '.join(TRAINING)}, got {level!r}")
@@ -39,7 +40,16 @@ def make_trajectories(
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
     sac, gymnasium = require("stable_baselines3", "rl").SAC, require("gymnasium", "rl")
-    world = gymnasium.make(environment.id, **environment.options)
+    try:
+        world = gymnasium.make(environment.id, **environment.options)
+    except gymnasium.error.Error as error:
+        raise ValueError(f"environment must be one that gymnasium knows, got {environment.id!r}: {error}") from None
+    for name in ("observation", "action"):
+        space = getattr(world, f"{name}_space")
+        if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
+            raise ValueError(
+                f"environment must have {name}s that are a row of numbers, got {space} in {environment.id}"
+            )
     try:
         agent = sac("MlpPolicy", world, buffer_size=training, seed=seed)
         agent.learn(training)
@@ -61,6 +71,7 @@ def _replay(agent: Any, training: int) -> dict[str, np.ndarray]:
     actions = agent.policy.unscale_action(buffer.actions[:training, 0])
     truncated = buffer.timeouts[:training, 0].astype(bool)
     terminated = buffer.dones[:training, 0].astype(bool) & ~truncated
+    truncated[-1] |= not terminated[-1]  # the end of training cuts an episode off
     arrays = buffer.observations[:training, 0], actions, buffer.rewards[:training, 0]
     return dict(zip(STEPS, (*(array.astype(np.float32) for array in arrays), terminated, truncated), strict=True))
 

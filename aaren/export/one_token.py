@@ -114,8 +114,8 @@ def check_exportable(model: SequenceLayer) -> None:
     """Raises ValueError if the state of the model grows, or the model reads a window of tokens anew at each."""
     if isinstance(model, Windowed):
         raise ValueError(
-            "model must be a recurrent network to be exported, got one that recomputes a window at every token; train "
-            "with normalise='running'"
+            "model must be a recurrent network to be exported, got one that recomputes a window at every token; "
+            "train a forecaster with normalise='running', an agent with context=None (--protocol streaming)"
         )
     if not model.constant_state:
         raise ValueError(

@@ -16,9 +16,51 @@ PARTS = 3
 """Tokens in a step: the action before, the return-to-go, the observation."""
 
 
-class DecisionModel(nn.Module):
-    """The action of every step. Follows the contract with a step as one token of x: its number in the episode, the
-    return-to-go, the observation and the action of the step before.
+class Policy(nn.Module):
+    """What policies have in common: the layout of their tokens, the scales of numbers and the bounds of actions.
+
+    A token is a step: its number in the episode, the return-to-go, the observation and the action of the step before.
+    """
+
+    low: Tensor
+    high: Tensor
+    mean: Tensor
+    scale: Tensor
+
+    uses_elapsed = False
+
+    def __init__(self, observation: int, action: int):
+        super().__init__()
+        self.observation, self.action = observation, action
+        self.inputs = 2 + observation + action
+        self.register_buffer("low", -torch.ones(action))
+        self.register_buffer("high", torch.ones(action))
+        self.register_buffer("mean", torch.zeros(1 + observation))
+        self.register_buffer("scale", torch.ones(1 + observation))
+
+    def scales(
+        self, mean: Float[Tensor, "N"], scale: Float[Tensor, "N"], low: Float[Tensor, "M"], high: Float[Tensor, "M"]
+    ) -> None:
+        """Sets what return-to-go and observation (in this order) are centred by and divided by, statistics of the
+        training part, and the bounds of actions."""
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+        self.low.copy_(low)
+        self.high.copy_(high)
+
+    def split(self, x: Float[Tensor, "B T I"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Number of the step, return-to-go and observation, both standardised, and the action before."""
+        number, numbers, before = x.split([1, 1 + self.observation, self.action], dim=-1)
+        goal, observation = ((numbers - self.mean) / self.scale).split([1, self.observation], dim=-1)
+        return number[..., 0].long().clamp(min=0), goal, observation, before
+
+    def bounded(self, y: Float[Tensor, "*rows M"]) -> Float[Tensor, "*rows M"]:
+        """Any numbers as actions within their bounds."""
+        return self.low + (self.high - self.low) * (torch.tanh(y) + 1) / 2
+
+
+class DecisionModel(Policy):
+    """The action of every step. Follows the contract with the steps of `Policy` as tokens.
 
     Inside, a step is three tokens of the encoder, in the order in which they become known: the action before, the
     return-to-go, the observation; the action is read off the last. These are the sequences of Chen et al. 2021
@@ -30,13 +72,7 @@ class DecisionModel(nn.Module):
         d_model, nhead, dim_feedforward, num_layers, layer, dropout: see `Encoder`.
     """
 
-    low: Tensor
-    high: Tensor
-    mean: Tensor
-    scale: Tensor
     periods: Tensor
-
-    uses_elapsed = False
 
     def __init__(
         self,
@@ -50,13 +86,8 @@ class DecisionModel(nn.Module):
         layer: str | LayerFactory = "aaren",
         dropout: float = 0.1,
     ):
-        super().__init__()
-        self.observation, self.action, self.d_model = observation, action, d_model
-        self.inputs = 2 + observation + action
-        self.register_buffer("low", -torch.ones(action))
-        self.register_buffer("high", torch.ones(action))
-        self.register_buffer("mean", torch.zeros(1 + observation))
-        self.register_buffer("scale", torch.ones(1 + observation))
+        super().__init__(observation, action)
+        self.d_model = d_model
         self.register_buffer("periods", whole_periods(d_model), persistent=False)
         self.embed_action = nn.Linear(action, d_model)
         self.embed_return = nn.Linear(1, d_model)
@@ -67,16 +98,6 @@ class DecisionModel(nn.Module):
         self.encoder = Encoder(num_layers, d_model, nhead, dim_feedforward, layer=layer, dropout=dropout)
         self.head = nn.Linear(d_model, action)
         self.constant_state, self.compilable = self.encoder.constant_state, self.encoder.compilable
-
-    def scales(
-        self, mean: Float[Tensor, "N"], scale: Float[Tensor, "N"], low: Float[Tensor, "M"], high: Float[Tensor, "M"]
-    ) -> None:
-        """Sets what return-to-go and observation (in this order) are centred by and divided by, statistics of the
-        training part, and the bounds of actions."""
-        self.mean.copy_(mean)
-        self.scale.copy_(scale)
-        self.low.copy_(low)
-        self.high.copy_(high)
 
     def initial_state(
         self, batch_size: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -116,13 +137,11 @@ class DecisionModel(nn.Module):
             h = h[:, PARTS - 1 :: PARTS]
         if at is not None:
             h = h[torch.arange(h.shape[0], device=h.device)[:, None], at]
-        action = self.low + (self.high - self.low) * (torch.tanh(self.head(h)) + 1) / 2
-        return action, {"steps": total, "encoder": encoder}
+        return self.bounded(self.head(h)), {"steps": total, "encoder": encoder}
 
     def _tokens(self, x: Tensor, steps: Tensor) -> Float[Tensor, "B T P D"]:
-        number, numbers, before = x.split([1, 1 + self.observation, self.action], dim=-1)
-        goal, observation = ((numbers - self.mean) / self.scale).split([1, self.observation], dim=-1)
+        number, goal, observation, before = self.split(x)
         before = torch.where((steps == 1)[..., None], self.begin, self.embed_action(before))
         tokens = torch.stack([before, self.embed_return(goal), self.embed_observation(observation)], dim=2)
-        waves = sinusoids(number[..., 0].long().clamp(min=0), self.periods)[..., : self.d_model]
+        waves = sinusoids(number, self.periods)[..., : self.d_model]
         return self.dropout(self.norm(tokens + waves[:, :, None].to(x.dtype)))

@@ -9,39 +9,51 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aaren.stream import Stream
+from aaren import state as states
+from aaren.stream import KIND, Stream, read_note
 from aaren.tasks.control_training import network_of
+
+ROWS = ("target", "to_go", "number", "before")
+"""What a snapshot remembers of every environment beside the network's state."""
 
 
 class ActionStream:
-    """Observations and rewards in, actions out: what `DecisionAgent.stream` returns.
+    """Observations and rewards in, actions out: what `stream` of an agent returns.
 
-    Every environment is a row of one batch: episodes begin and end in each on its own, and none sees another.
+    Every environment is a row of one batch: episodes begin and end in each on its own, and none sees another. The agent
+    remembers the actions that it returned, whatever was made of them.
     """
 
     def __init__(self, model: Any, target: Any, environments: int, dtype: torch.dtype):
         if environments < 1:
             raise ValueError(f"environments must be at least 1, got {environments}")
-        self.steps = Stream(model, environments, dtype=dtype)
-        """the stream of steps underneath, with the state"""
-        self.width, self.parts = network_of(model).observation, network_of(model).action
+        network = network_of(model)
+        self.width, self.parts = network.observation, network.action
+        self.low, self.high = network.low.numpy(force=True), network.high.numpy(force=True)
         try:
-            goal = np.broadcast_to(np.asarray(target, dtype=np.float64), (environments,)).copy()
+            goal = np.broadcast_to(np.asarray(target, dtype=np.float64), (environments,))
         except (TypeError, ValueError):
             goal = np.array([np.nan])
         if not np.isfinite(goal).all():
-            raise ValueError(f"target must be a finite number, or one for each of {environments} environments, got "
-                             f"{target!r}")  # fmt: skip
-        self.target = goal
-        self.to_go = goal.copy()
-        """return that is still wanted, of each environment"""
-        self.number = np.zeros(environments, dtype=np.int64)
-        """steps of each episode so far"""
-        self._before = np.zeros((environments, self.parts), dtype=np.float32)
+            many = f"a finite number, or one for each of {environments} environments"
+            raise ValueError(f"target must be {many}, got {target!r}")
+        self.steps = Stream(model, environments, dtype=dtype)
+        """the stream of steps underneath, with the state"""
+        self._rows = {
+            "target": torch.tensor(goal),
+            "to_go": torch.tensor(goal),
+            "number": torch.zeros(environments, dtype=torch.long),
+            "before": torch.zeros(environments, self.parts),
+        }
 
     @property
     def environments(self) -> int:
-        return len(self.target)
+        return self.steps.batch_size
+
+    @property
+    def to_go(self) -> np.ndarray:
+        """(environments,) return that was still wanted at the latest step."""
+        return self._rows["to_go"].numpy().copy()
 
     @property
     def nbytes(self) -> int:
@@ -65,28 +77,28 @@ class ActionStream:
             ValueError: arrays of another shape, or with NaN or infinity; no reward though there was an action. The
                 state stays as it was.
         """
-        seen = self._array("observation", observation, (self.environments, self.width), np.float32)
-        over = np.zeros(self.environments, dtype=bool)
-        if done is not None:
-            over = self._array("done", done, (self.environments,), np.bool_)
-        going = (self.number > 0) & ~over
+        count, rows = self.environments, self._rows
+        seen = _tensor("observation", observation, (count, self.width), np.float32)
+        over = _tensor("done", False if done is None else done, (count,), np.bool_)
+        going = (rows["number"] > 0) & ~over
         if reward is None and going.any():
             raise ValueError("reward must be given for the action before, got none; begin anew with reset()")
-        earned = self._array("reward", 0.0 if reward is None else reward, (self.environments,), np.float64)
-        to_go = np.where(going, self.to_go - earned, self.target)
-        number = np.where(going, self.number, 0)
-        before = np.where(going[:, None], self._before, 0.0)
-        x = np.concatenate([number[:, None], to_go[:, None], seen, before], axis=1).astype(np.float32)
+        earned = _tensor("reward", 0.0 if reward is None else reward, (count,), np.float64)
+        to_go = torch.where(going, rows["to_go"] - earned, rows["target"])
+        number = torch.where(going, rows["number"], 0)
+        before = torch.where(going[:, None], rows["before"], 0.0)
+        x = torch.cat([number[:, None], to_go[:, None], seen, before], dim=1).float()
         state = self.steps.state
         try:
             if over.any():
-                self.steps.reset(torch.from_numpy(over))
-            action = self.steps.push(x).cpu().numpy()
+                self.steps.reset(over)
+            action = self.steps.push(x).cpu()
         except BaseException:
             self.steps.state = state
             raise
-        self.to_go, self.number, self._before = to_go, number + 1, action
-        return action[0] if np.ndim(observation) == 1 else action
+        self._rows = {"target": rows["target"], "to_go": to_go, "number": number + 1, "before": action}
+        answer = action.numpy().copy()
+        return answer[0] if np.ndim(observation) == 1 else answer
 
     def reset(self, rows: Sequence[int] | Tensor | np.ndarray | None = None) -> None:
         """Begins a new episode in the given environments (indices, or a bool mask; None = all).
@@ -94,10 +106,11 @@ class ActionStream:
         Raises:
             ValueError: an environment that there is not.
         """
-        chosen = torch.arange(self.environments) if rows is None else torch.as_tensor(rows)
+        chosen = None if rows is None else torch.as_tensor(rows)
         self.steps.reset(chosen)
-        self.number[chosen.numpy()] = 0
-        self.to_go = np.where(self.number > 0, self.to_go, self.target)
+        number = self._rows["number"]
+        again = states.reset_rows(number, range(len(number)) if chosen is None else chosen, torch.zeros(1).long())
+        self._rows = self._rows | {"number": again}
 
     def select(self, rows: Sequence[int] | Tensor | np.ndarray) -> None:
         """Keeps the given environments, in the given order.
@@ -105,40 +118,42 @@ class ActionStream:
         Raises:
             ValueError: an environment that there is not.
         """
-        chosen = torch.as_tensor(rows)
-        self.steps.select(chosen)
-        for name in ("target", "to_go", "number", "_before"):
-            setattr(self, name, getattr(self, name)[chosen.numpy()])
+        kept = states.select(self._rows, torch.as_tensor(rows))
+        self.steps.select(torch.as_tensor(rows))
+        self._rows = kept
 
     def snapshot(self, path: str | Path) -> None:
         """Writes all that is remembered to a safetensors file, whole or not at all. Raises OSError."""
-        names = ("target", "to_go", "number", "_before")
-        self.steps.snapshot(path, note=json.dumps({name: getattr(self, name).tolist() for name in names}))
+        self.steps.snapshot(path, note=json.dumps({name: self._rows[name].tolist() for name in ROWS}))
 
     def restore(self, path: str | Path) -> None:
-        """Goes on where `snapshot` was taken.
+        """Goes on where `snapshot` was taken, with its environments.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: the file is damaged, or of another agent. Nothing has changed then.
         """
-        note = json.loads(self.steps.restore(path))
-        self.target, self.to_go = np.array(note["target"]), np.array(note["to_go"])
-        self.number = np.array(note["number"], dtype=np.int64)
-        self._before = np.array(note["_before"], dtype=np.float32)
+        try:  # what may fail is first
+            note = json.loads(read_note(path, KIND))
+            rows = {name: torch.tensor(note[name], dtype=self._rows[name].dtype) for name in ROWS}
+        except (KeyError, TypeError, json.JSONDecodeError):
+            raise ValueError(f"{str(path)!r} must be a snapshot of an agent, got one of something else") from None
+        self.steps.restore(path)
+        self._rows = rows
 
-    def _array(self, name: str, value: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """`value` as an array of the given shape; of a single environment the first axis may be missing."""
-        try:
-            array = np.asarray(value, dtype=dtype)
-        except (TypeError, ValueError):
-            raise ValueError(f"{name} must be numbers of shape {shape}, got {value!r}") from None
-        if array.ndim == 0 and len(shape) == 1:
-            array = np.broadcast_to(array, shape)
-        if array.shape == shape[1:] and shape[0] == 1:
-            array = array[None]
-        if array.shape != shape:
-            raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
-        return array
+
+def _tensor(name: str, value: Any, shape: tuple[int, ...], dtype: Any) -> Tensor:
+    """`value` as a tensor of the given shape; of a single environment the first axis may be missing."""
+    try:
+        array = np.asarray(value, dtype=dtype)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be numbers of shape {shape}, got {value!r}") from None
+    if array.ndim == 0 and len(shape) == 1:
+        array = np.broadcast_to(array, shape)
+    if array.shape == shape[1:] and shape[0] == 1:
+        array = array[None]
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
+    return torch.tensor(array)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from aaren.export.one_token import Deployment, Port, check_exportable
 from aaren.layers.fold import fold
 from aaren.layers.protocol import State
-from aaren.models.decision import DecisionModel
 
 
 class PolicyStep(nn.Module):
@@ -41,7 +40,7 @@ class PolicyStep(nn.Module):
         return (action[:, 0],), {"model": after, "before": action[:, 0]}
 
 
-def deploy_policy(model: DecisionModel, best: float, dtype: torch.dtype) -> Deployment:
+def deploy_policy(model: Any, best: float, dtype: torch.dtype) -> Deployment:
     """Observations and returns-to-go in, actions out; a new episode begins with a reset.
 
     Args:

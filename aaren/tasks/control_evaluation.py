@@ -1,5 +1,7 @@
 """How much agents earn in an environment of Gymnasium."""
 
+import os
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Protocol
@@ -18,6 +20,10 @@ class Acting(Protocol):
     """numbers in an observation"""
     parts: int
     """numbers in an action"""
+    low: np.ndarray
+    """least and"""
+    high: np.ndarray
+    """greatest action"""
 
     def act(self, observation: Any, reward: Any = None, done: Any = None) -> np.ndarray: ...
     def select(self, rows: Any) -> None: ...
@@ -34,22 +40,25 @@ def make_environment(environment: Environment, **options: Any) -> Any:
     try:
         return gymnasium.make(environment.id, **environment.options, **options)
     except gymnasium.error.DependencyNotInstalled as error:
-        raise ImportError(
-            f"{environment.id} must have what it needs installed, got none; pip install 'aaren[rl]'"
-        ) from (error)
+        reason = f"{environment.id} must have what it needs installed, got none; pip install 'aaren[rl]'"
+        raise ImportError(reason) from error
     except gymnasium.error.Error as error:
         raise ValueError(f"environment must be one that gymnasium knows, got {environment.id!r}: {error}") from None
 
 
-def check_spaces(environment: Any, width: int, parts: int) -> None:
-    """Raises ValueError unless observations and actions of the environment have these sizes."""
+def check_spaces(environment: Any, width: int, parts: int, low: Any = -np.inf, high: Any = np.inf) -> None:
+    """Raises ValueError unless observations and actions of the environment have these sizes, and actions between low
+    and high are allowed."""
+    label = environment.spec.id if environment.spec else str(environment)
     for name, space, size in (
         ("observations", environment.observation_space, width),
         ("actions", environment.action_space, parts),
     ):
         if getattr(space, "shape", None) != (size,) or not np.issubdtype(space.dtype, np.floating):
-            label = environment.spec.id if environment.spec else str(environment)
             raise ValueError(f"environment must have {name} of {size} numbers as the agent has, got {space} in {label}")
+    space = environment.action_space
+    if np.isfinite(low).all() and not ((space.low <= low) & (space.high >= high)).all():
+        raise ValueError(f"environment must allow the actions of the agent, {low} to {high}, got {space} in {label}")
 
 
 def play(
@@ -74,7 +83,7 @@ def play(
         for copy in copies:
             opened.callback(copy.close)
         agent = start(episodes)
-        check_spaces(copies[0], agent.width, agent.parts)
+        check_spaces(copies[0], agent.width, agent.parts, agent.low, agent.high)
         records: list[tuple[list, list, list]] = [([], [], []) for _ in copies]
         playing = list(range(episodes))
         seen = np.stack([copy.reset(seed=seed + number)[0] for number, copy in enumerate(copies)])
@@ -100,18 +109,21 @@ def play(
 def strip(
     start: Callable[[int], Acting], environment: Environment, *, seed: int = 0, every: int = 25, most: int = 8
 ) -> np.ndarray:
-    """Pictures of the first steps of an episode side by side, (height, width, 3) bytes: one in `every` steps.
+    """Pictures of the first steps of an episode side by side, (height, width, 3) bytes: one in `every` steps, at half
+    their size.
 
     Raises: as `play`; whatever error the renderer has where there is none.
     """
-    copy = make_environment(environment, render_mode="rgb_array", width=240, height=240)
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's way without a display
+    copy = make_environment(environment, render_mode="rgb_array")
     try:
         agent = start(1)
-        check_spaces(copy, agent.width, agent.parts)
+        check_spaces(copy, agent.width, agent.parts, agent.low, agent.high)
         seen, reward, frames = copy.reset(seed=seed)[0], None, []
         for step in range(every * (most - 1) + 1):
             if step % every == 0:
-                frames.append(copy.render())
+                frames.append(np.asarray(copy.render())[::2, ::2])
             seen, reward, terminated, truncated, _ = copy.step(agent.act(seen, reward))
             if terminated or truncated:
                 break

@@ -1,6 +1,6 @@
 """How a decision model is trained: actions of trajectories, from windows or with the memory of all before."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aaren.data.trajectories import Piece, Trajectory, TrajectoryBatch, collate_pieces, step_tokens
-from aaren.models.decision import DecisionModel
+from aaren.models.decision import Policy
 from aaren.models.windowed import Windowed
 from aaren.shapes import unless_empty
 from aaren.train import Fitted, Recipe, fit
@@ -26,8 +26,14 @@ HISTORY = 8
 VALIDATION = 8
 """Batches of the held-out part that are looked at."""
 
+MOST = 256
+"""Trajectories in a batch at most, however short they are."""
+
 ROWS = 16
 """Trajectories that are read at a time."""
+
+WINDOWS = 1 << 13
+"""Windows that are read at a time."""
 
 
 def action_error(model: Any, batch: TrajectoryBatch, chunk: int, half: Tensor) -> Tensor:
@@ -49,42 +55,58 @@ def action_error(model: Any, batch: TrajectoryBatch, chunk: int, half: Tensor) -
     return (((actions - batch.actions) / half.to(actions)) ** 2).mean(dim=-1)[live].mean()
 
 
-def drawer(
-    trajectories: Sequence[Trajectory], length: int, size: int, seed: int, past: bool
-) -> Callable[[int], TrajectoryBatch]:
-    """Batches of pieces by number: `size` pieces of at most `length` steps, in which every step is as likely.
+class Drawer:
+    """Batches of pieces by number.
+
+    With a `context` a piece is a window: it begins at any step of the trajectories, and ends after so many steps or
+    with its trajectory. Without one it is a whole trajectory, or of a longer one a chunk of it and what came before
+    to read; every step is as likely, and a batch has as many pieces as make up its steps.
 
     Args:
         trajectories: what they are cut from.
-        length: of a piece at most.
-        size: pieces in a batch.
+        size: windows in a batch; or chunks, of which shorter trajectories are a part.
+        context, chunk: see `DecisionAgent`.
         seed: of the places.
-        past: whether the steps before a piece are read, too, and it is all of a trajectory that is not longer. If not,
-            a piece begins at any step of its trajectory.
     """
-    whole = [(step_tokens(one), one.actions) for one in trajectories]
-    ends = np.cumsum([len(actions) for _, actions in whole])
 
-    def piece(step: int, offset: int) -> Piece:
-        which = int(np.searchsorted(ends, step, side="right"))
-        x, actions = whole[which]
-        place = step - (int(ends[which]) - len(actions))
-        if not past:
-            return Piece(x, actions, place, place, min(place + length, len(actions)))
-        first = place - (place + offset * (len(actions) > length)) % length
-        last, first = min(first + length, len(actions)), max(first, 0)
-        return Piece(x, actions, max(0, first - HISTORY * length), first, last)
+    def __init__(self, trajectories: Sequence[Trajectory], size: int, context: int | None, chunk: int, seed: int):
+        self.tokens = [step_tokens(one) for one in trajectories]
+        self.actions = [one.actions for one in trajectories]
+        self.lengths = np.array([len(actions) for actions in self.actions])
+        self.size, self.context, self.chunk, self.seed = size, context, chunk, seed
 
-    def batch(number: int) -> TrajectoryBatch:
-        random = np.random.default_rng((seed, number))
-        steps, offsets = random.integers(0, ends[-1], size), random.integers(0, length, size)
-        return collate_pieces([piece(int(step), int(offset)) for step, offset in zip(steps, offsets, strict=True)])
+    def __call__(self, number: int) -> TrajectoryBatch:
+        random = np.random.default_rng((self.seed, number))
+        return collate_pieces(self._chunks(random) if self.context is None else self._windows(random, self.context))
 
-    return batch
+    def _windows(self, random: np.random.Generator, context: int) -> list[Piece]:
+        ends = np.cumsum(self.lengths)
+        steps = random.integers(0, ends[-1], self.size)
+        which = np.searchsorted(ends, steps, side="right")
+        places = steps - (ends - self.lengths)[which]
+        return [
+            Piece(self.tokens[i], self.actions[i], place, place, min(place + context, int(self.lengths[i])))
+            for i, place in zip(which.tolist(), places.tolist(), strict=True)
+        ]
+
+    def _chunks(self, random: np.random.Generator) -> list[Piece]:
+        pieces, steps = [], 0
+        share = np.ceil(self.lengths / self.chunk)
+        while steps < self.size * self.chunk and len(pieces) < MOST:
+            which = int(random.choice(len(share), p=share / share.sum()))
+            length, first, last = int(self.lengths[which]), 0, int(self.lengths[which])
+            if length > self.chunk:
+                place, offset = random.integers(0, length), random.integers(0, self.chunk)
+                first = int(place - (place + offset) % self.chunk)
+                first, last = max(first, 0), min(first + self.chunk, length)
+            read = max(0, first - HISTORY * self.chunk)
+            pieces.append(Piece(self.tokens[which], self.actions[which], read, first, last))
+            steps += last - first
+        return pieces
 
 
 def train_decisions(
-    network: DecisionModel,
+    network: Policy,
     train: Sequence[Trajectory],
     held: Sequence[Trajectory],
     recipe: Recipe,
@@ -96,12 +118,9 @@ def train_decisions(
     run: str = "",
     progress: bool = False,
 ) -> Fitted:
-    """Trains a network in place. With a `context` it learns from windows of so many steps; without one from chunks of
-    trajectories, carrying the state from chunk to chunk."""
+    """Trains a network in place, see `Drawer`."""
     half = (network.high - network.low) / 2
-    length = chunk if context is None else context
-    batch = drawer(train, length, recipe.batch_size, seed, past=context is None)
-    draw = drawer(held, length, recipe.batch_size, seed, past=context is None)
+    batch, draw = (Drawer(some, recipe.batch_size, context, chunk, seed) for some in (train, held))
     fixed = [draw(number) for number in range(VALIDATION)]
 
     def loss(model: nn.Module, batch: TrajectoryBatch) -> Tensor:
@@ -117,6 +136,8 @@ def train_decisions(
 def actions_of(model: Any, trajectories: Sequence[Trajectory], chunk: int) -> list[np.ndarray]:
     """The action that the model, a network or one in a window, would do in each step of each trajectory."""
     device, actions = next(model.parameters()).device, []
+    if isinstance(model, Windowed):  # each step is a window of its own
+        chunk = min(chunk, WINDOWS // ROWS)
     for start in range(0, len(trajectories), ROWS):
         some = trajectories[start : start + ROWS]
         pieces = [Piece(step_tokens(one), one.actions, 0, 0, len(one.actions)) for one in some]
@@ -129,6 +150,6 @@ def actions_of(model: Any, trajectories: Sequence[Trajectory], chunk: int) -> li
     return actions
 
 
-def network_of(model: Any) -> DecisionModel:
+def network_of(model: Any) -> Policy:
     """The network, be it inside a window or not."""
     return model.model if isinstance(model, Windowed) else model

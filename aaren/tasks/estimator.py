@@ -84,6 +84,10 @@ class NetworkEstimator(BaseEstimator):
         if not isinstance(self.layer, str):
             raise ValueError(f"layer must be a name in LAYERS, got {self.layer!r}")
         find_layer(self.layer)
+        self._check_recipe()
+
+    def _check_recipe(self) -> None:
+        """Raises ValueError if it is none."""
         if not isinstance(self._recipe(), Recipe):
             raise ValueError(f"recipe must be an aaren.train.Recipe, got {self.recipe!r}")
 

@@ -9,6 +9,7 @@ import pytest
 from synthetic import waves, write_ts
 
 from aaren.data.catalog import CATALOG, at_hand, find, folders, locate
+from aaren.data.control_sets import ENVIRONMENTS
 from aaren.data.labelled import load_labelled
 
 TABLE = b"date,a,b\n2020-01-01,1,2\n2020-01-02,3,4\n"
@@ -41,7 +42,9 @@ def test_the_catalogue_has_the_papers_sets():
     paper += " SelfRegulationSCP2 SpokenArabicDigits UWaveGestureLibrary"
     stand_ins = "ArticularyWordRecognition BasicMotions FingerMovements Libras PenDigits StandWalkJump"
     events = "wiki stackoverflow_partial mooc_partial reddit_askscience manhattan_taxi uber_b02512"
-    assert set(CATALOG) - forecasting == {*paper.split(), *stand_ins.split(), *events.split()}
+    levels = {f"{one}-{level}" for one in ENVIRONMENTS for level in ("medium", "medium-replay", "expert")}
+    assert set(CATALOG) - forecasting - levels == {*paper.split(), *stand_ins.split(), *events.split()}
+    assert levels == {name for name, data_set in CATALOG.items() if data_set.task == "offline_rl"}
 
 
 @pytest.mark.parametrize("name", CATALOG)
@@ -58,6 +61,9 @@ def test_an_entry_is_complete(name):
     if data_set.task == "classification":
         assert len(data_set.split) == len(data_set.files) == 2
         assert data_set.classes is not None
+        return
+    if data_set.task == "offline_rl":
+        assert len(data_set.split) == len(data_set.files) == 1
         return
     assert len(data_set.split) == 3
     assert data_set.unit if data_set.task == "events" else data_set.step

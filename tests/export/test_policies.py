@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 
 from aaren.export.files import export_model
 from aaren.tasks.control import DecisionAgent
+from aaren.tasks.control_baselines import CloningAgent
 from aaren.train import Recipe
 
 pytestmark = pytest.mark.unchecked
@@ -53,6 +54,15 @@ def test_the_runtime_acts_as_the_agent(layer, tmp_path):
 def test_other_formats_are_compared_with_the_model(form, tmp_path):
     done = export_model(agent("aaren_decay").deployment(), tmp_path / f"policy.{form}", form)
     assert done.difference < 1e-5
+
+
+def test_a_clone_is_exported_too(tmp_path):
+    some = [(np.random.default_rng(0).normal(size=(7, 3)), np.zeros((7, 2)), np.zeros(7))] * 3
+    made = CloningAgent(recipe=BRIEF, width=8).fit(some)
+    export_model(made.deployment(), tmp_path / "clone.onnx", "onnx")
+    session, stream = Session(tmp_path / "clone.onnx"), made.stream()
+    for seen in episode()[0]:
+        assert_allclose(session.push(seen, return_to_go=0.0)["action"], stream.act(seen, 0.0), atol=1e-5)
 
 
 def test_what_cannot_be_exported_says_why():

@@ -10,6 +10,7 @@ from aaren.layers.block import Block
 from aaren.layers.embed import Positions
 from aaren.layers.table import LAYERS
 from aaren.models.classifier import SequenceClassifier
+from aaren.models.clone import Clone
 from aaren.models.decision import DecisionModel
 from aaren.models.encoder import Encoder
 from aaren.models.event_model import EventModel
@@ -77,6 +78,7 @@ SUBJECTS = {name: lambda make=make: make(12, 3) for name, make in LAYERS.items()
     "positions": lambda: Positions(11),
     "block, pre-norm, gelu": lambda: Block(12, 3, 24, layer="attention", norm_first=True, activation="gelu"),
     "classifier": lambda: SequenceClassifier(12, 12, d_model=12, nhead=3, dim_feedforward=24, layer="aaren_decay"),
+    "clone": lambda: Square(Clone(3, 2, width=6), 7, 2),
     "decisions": lambda: decisions("aaren_decay"),
     "decisions, attention": lambda: decisions("attention"),
     "events": lambda: events("aaren_decay"),

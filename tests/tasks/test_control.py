@@ -10,9 +10,11 @@ from numpy.testing import assert_allclose
 
 from aaren.data.control_sets import Environment
 from aaren.data.trajectories import Trajectory
+from aaren.stream import Stream
 from aaren.tasks.control import DecisionAgent
 from aaren.tasks.control_baselines import CloningAgent
 from aaren.tasks.control_evaluation import play, strip
+from aaren.tasks.control_training import Drawer
 from aaren.tasks.loading import load_estimator
 from aaren.train import Recipe
 
@@ -128,10 +130,69 @@ def test_bad_observations_change_nothing():
         ((observations[2], None), "reward must be given"),
         ((observations[2], 0.0, [True, False]), r"done must have shape \(1,\)"),
         ((["a", "b"], 0.0), "observation must be numbers"),
+        ((observations[2], 1e39), "x must be finite"),  # too large for the network: found after a reset
     ):
         with pytest.raises(ValueError, match=says):
             stream.act(*bad)
     assert_allclose(stream.act(observations[2], rewards[1]), alone[2], atol=1e-6)
+
+
+def test_a_failed_step_is_taken_back():
+    """In one environment an episode ends, the other's reward is too large for the network."""
+    agent = fitted("aaren", None)
+    observations, rewards = episode(4, 0)
+    alone = played(agent.stream(1.0), observations, rewards)
+    stream = agent.stream(1.0, environments=2)
+    for step in range(2):
+        stream.act(observations[[step, step]], rewards[[step - 1] * 2] if step else None)
+    with pytest.raises(ValueError, match="x must be finite"):
+        stream.act(observations[[2, 2]], np.array([0.0, 1e39]), np.array([True, False]))
+    assert_allclose(stream.act(observations[[2, 2]], rewards[[1, 1]]), [alone[2]] * 2, atol=1e-6)
+
+
+def test_actions_belong_to_who_asked():
+    agent = fitted("aaren", None)
+    observations, rewards = episode(4, 0)
+    alone = played(agent.stream(1.0), observations, rewards)
+    stream = agent.stream(1.0)
+    for step in range(3):
+        action = stream.act(observations[step], rewards[step - 1] if step else None)
+        assert_allclose(action, alone[step], atol=1e-6)
+        action *= -1
+
+
+def test_a_snapshot_of_something_else_is_refused(tmp_path):
+    agent = fitted("aaren", None)
+    observations, rewards = episode(4, 0)
+    alone = played(agent.stream(1.0), observations, rewards)
+    stream = agent.stream(1.0)
+    played(stream, observations[:2], rewards)
+    Stream(agent.model_).snapshot(tmp_path / "plain")
+    fitted("aaren", None, seed=1).stream().snapshot(tmp_path / "other")
+    for name, says in (("plain", "must be a snapshot of an agent"), ("other", "model")):
+        with pytest.raises(ValueError, match=says):
+            stream.restore(tmp_path / name)
+    assert_allclose(stream.act(observations[2], rewards[1]), alone[2], atol=1e-6)
+
+
+def test_every_step_is_as_likely():
+    """Of short and long episodes, and of one that is longer than a chunk."""
+    random = np.random.default_rng(0)
+    lengths = [10] * 20 + [100] * 5 + [450]
+    some = [
+        Trajectory(np.full((n, 1), number), random.normal(size=(n, 1)), np.zeros(n)) for number, n in enumerate(lengths)
+    ]
+    draw = Drawer([Trajectory(*(part.astype(np.float32) for part in one)) for one in some], 2, None, 100, seed=0)
+    seen = np.zeros(len(lengths))
+    steps = 0
+    for number in range(800):
+        batch = draw(number)
+        live = batch.x[~batch.padding_mask]
+        steps += len(live)
+        seen += np.bincount(live[:, 2].long(), minlength=len(lengths))
+        assert len(live) >= 2 * 100 or len(batch.x) > 1
+    per_step = seen / lengths
+    assert_allclose([per_step[:20].mean(), per_step[20:25].mean(), per_step[25]], steps / sum(lengths), rtol=0.08)
 
 
 def test_bad_arguments_are_refused():
@@ -147,6 +208,8 @@ def test_bad_arguments_are_refused():
             DecisionAgent(recipe=BRIEF, **(SMALL | arguments)).fit(some)
     with pytest.raises(ValueError, match="at least 2 trajectories"):
         DecisionAgent(recipe=BRIEF, **SMALL).fit(some[:1])
+    with pytest.raises(ValueError, match="seed must be at least 0"):
+        CloningAgent(seed=-1, recipe=BRIEF).fit(some)
     with pytest.raises(ValueError, match="fitted first"):
         DecisionAgent().stream()
     agent = fitted("aaren", None)
@@ -228,8 +291,11 @@ def test_cloning_does_what_the_data_did_and_of_the_best_what_they_did(agents):
 
 def test_cloning_is_saved(agents, tmp_path):
     agents["best"].save(tmp_path)
+    loaded: Any = load_estimator(tmp_path)
     seen = np.random.default_rng(0).normal(size=(5, 2))
-    assert_allclose(CloningAgent.load(tmp_path).stream().act(seen), agents["best"].stream().act(seen))
+    assert_allclose(loaded.stream(environments=5).act(seen), agents["best"].stream(environments=5).act(seen))
+    some = toy_world.trajectories(4)
+    assert_allclose(np.concatenate(loaded.predict(some)), np.concatenate(agents["best"].predict(some)))
     with pytest.raises(ValueError, match="percent must be above 0"):
         CloningAgent(0.0).fit(toy_world.trajectories(4))
 
@@ -245,6 +311,9 @@ def test_episodes_are_seeded_and_do_not_depend_on_each_other(agents):
 
 
 def test_an_environment_that_does_not_match_is_refused(agents):
+    wide = DecisionAgent(context=None, bounds=(-2.0, 2.0), recipe=BRIEF, **SMALL).fit(toy_world.trajectories(4))
+    with pytest.raises(ValueError, match="must allow the actions of the agent"):
+        play(lambda n: wide.stream(environments=n), TOY, 2)
     for name, says in (
         ("CartPole-v1", "observations of 2 numbers"),
         ("Nowhere-v0", "gymnasium knows, got 'Nowhere-v0'"),
@@ -265,5 +334,5 @@ def test_mujoco_runs():
 
 def test_frames_stand_side_by_side(agents):
     frames = strip(lambda n: agents[None].stream(environments=n), TOY, every=2, most=3)
-    assert frames.shape == (240, 3 * 240, 3)
-    assert len({int(frames[0, place, 0]) for place in (0, 240, 480)}) == 3
+    assert frames.shape == (4, 3 * 4, 3)
+    assert len({int(frames[0, place, 0]) for place in (0, 4, 8)}) == 3
