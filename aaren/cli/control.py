@@ -71,7 +71,7 @@ class Control:
     episodes: int = 10
     """episodes that are played for each wanted return"""
     preset: Preset = "small"
-    """size and training: small (about two minutes on one core) or paper (the published sizes)"""
+    """size and training: small (minutes on one core) or paper (the published sizes)"""
     seed: int = 0
     """of weights, held-out part, batches and dropout, and of the environments"""
     updates: int | None = None
