@@ -1,5 +1,6 @@
 """What agents that learn from trajectories have in common."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -121,12 +122,13 @@ class Agent(NetworkEstimator):
         """Of those that are not held out the ones to train on."""
         return train
 
+    @abstractmethod
     def _lengths(self) -> tuple[int | None, int]:
         """Steps that an action is computed from, None = all; steps that are read at a time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _network(self, observation: int, action: int) -> Any:
-        raise NotImplementedError
+        """A new one, in a window if the agent acts so."""
 
     def _build(self, observation: int, action: int) -> Any:
         low, high = check_bounds(self.bounds, action)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ from aaren.train import Recipe
 Estimator = TypeVar("Estimator", bound="NetworkEstimator")
 
 
-class NetworkEstimator(BaseEstimator):
+class NetworkEstimator(BaseEstimator, ABC):
     """Base of `Classifier`, `Forecaster`, `EventForecaster` and `DecisionAgent`.
 
     Attributes:
@@ -53,13 +54,13 @@ class NetworkEstimator(BaseEstimator):
         self.model_ = model.eval()
         return self
 
+    @abstractmethod
     def _learned(self) -> dict[str, Any]:
         """What `fit` learned beside the weights, as JSON knows it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _recall(self, learned: Mapping[str, Any]) -> nn.Module:
         """Takes it back, and returns a network for the weights."""
-        raise NotImplementedError
 
     @classmethod
     def _arguments(cls, saved: dict[str, Any]) -> dict[str, Any]:
