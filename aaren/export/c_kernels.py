@@ -13,27 +13,24 @@ from aaren.export.int8 import as_int8
 
 HELPERS = {
     "linear": """\
-static void NAME(const REAL *x, const WEIGHT *w, const REAL *b, REAL *y, int rows, int inputs, int outputs)
+static void NAME(const REAL *x, const WEIGHT *w, const REAL *b, REAL *restrict y, int rows, int inputs, int outputs)
 {
-    /* Sixteen sums at a time, which a compiler keeps in registers. */
+    /* Four inputs at a time: the loop over outputs is one that compilers turn into vector instructions. */
     for (int row = 0; row < rows; row++, x += inputs, y += outputs) {
-        for (int j = 0; j < outputs; j += 16) {
-            REAL sum[16] = {0};
-            const int n = outputs - j < 16 ? outputs - j : 16;
-            const WEIGHT *from = w + j;
-            if (n == 16) {
-                for (int k = 0; k < inputs; k++, from += outputs) {
-                    const REAL xk = x[k];
-                    for (int i = 0; i < 16; i++) { sum[i] += xk * (REAL)from[i]; }
-                }
-            } else {
-                for (int k = 0; k < inputs; k++, from += outputs) {
-                    const REAL xk = x[k];
-                    for (int i = 0; i < n; i++) { sum[i] += xk * (REAL)from[i]; }
-                }
+        const WEIGHT *from = w;
+        int k = 0;
+        for (int j = 0; j < outputs; j++) { y[j] = 0; }
+        for (; k + 4 <= inputs; k += 4, from += 4 * outputs) {
+            const REAL x0 = x[k], x1 = x[k + 1], x2 = x[k + 2], x3 = x[k + 3];
+            const WEIGHT *w0 = from, *w1 = w0 + outputs, *w2 = w1 + outputs, *w3 = w2 + outputs;
+            for (int j = 0; j < outputs; j++) {
+                y[j] += (x0 * (REAL)w0[j] + x1 * (REAL)w1[j]) + (x2 * (REAL)w2[j] + x3 * (REAL)w3[j]);
             }
-            for (int i = 0; i < n; i++) { y[j + i] = SCALED + (b ? b[j + i] : 0); }
         }
+        for (; k < inputs; k++, from += outputs) {
+            for (int j = 0; j < outputs; j++) { y[j] += x[k] * (REAL)from[j]; }
+        }
+        for (int j = 0; j < outputs; j++) { y[j] = SCALED + (b ? b[j] : 0); }
     }
 }
 """,
@@ -92,8 +89,8 @@ def helper(kind: str) -> str:
     )
     if variant == "int8":
         text = text.replace("const REAL *b,", "const REAL *scale, const REAL *b,")
-        text = text.replace("WEIGHT", "signed char").replace("SCALED", "sum[i] * scale[j + i]")
-    return text.replace("WEIGHT", real).replace("SCALED", "sum[i]").replace("REAL", real)
+        text = text.replace("WEIGHT", "signed char").replace("SCALED", "y[j] * scale[j]")
+    return text.replace("WEIGHT", real).replace("SCALED", "y[j]").replace("REAL", real)
 
 
 def _linear(program: Program, result: Tensor, x: Value, weight: View, bias: Value | None) -> View:
