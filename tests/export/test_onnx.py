@@ -52,6 +52,15 @@ def test_every_layer_is_the_same_in_onnx(encoder, rows, tmp_path):
     assert largest_difference(deployment, push, rows=rows, steps=100) < 2e-6
 
 
+@pytest.mark.parametrize("layer", ["aaren", "aaren_decay", "mingru", "minlstm"])
+def test_in_double_precision_it_is_the_same_to_rounding(layer, tmp_path):
+    """Of the layers whose operators ONNX Runtime has in double precision (GRU, LSTM and Softplus it has not)."""
+    deployment = deploy_layer(Encoder(2, 16, 2, 32, layer=layer).eval().double())
+    (tmp_path / "layer.onnx").write_bytes(onnx_bytes(deployment))
+    push = pusher(Session(tmp_path / "layer.onnx"), deployment)
+    assert largest_difference(deployment, push, steps=100) < 1e-12
+
+
 def test_the_file_has_plain_operators_and_says_what_it_is(vowels):
     model = onnx.load(vowels)
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
