@@ -118,7 +118,7 @@ def test_a_table_of_layers_and_baselines_resumes(file, tmp_path, capsys):
     main([*command, "--out", str(tmp_path)])
     assert "4 cells, 4 of them done before" in capsys.readouterr().err
     assert len(records_in(tmp_path / "results.jsonl")) == 4
-    main(["report", str(tmp_path / "results.jsonl"), "--out", str(tmp_path / "report")])
+    main(["report", str(tmp_path), "--out", str(tmp_path / "report")])
     assert "accuracy of the next mark" in (tmp_path / "report" / "table.md").read_text().lower()
 
 

@@ -18,12 +18,12 @@ EVENTS = Comparison(
     rows=("data",),
     column="layer",
     metrics=(
-        Metric("nll", "test negative log-likelihood, nats an event"),
-        Metric("nll_time", "its part of the times"),
-        Metric("nll_mark", "its part of the marks"),
+        Metric("nll", "test negative log-likelihood, nats an event", averaged=True),
+        Metric("nll_time", "its part of the times", averaged=True),
+        Metric("nll_mark", "its part of the marks", averaged=True),
         Metric("rmse", "root mean squared error of the mean of the next time"),
         Metric("mae", "mean absolute error of the median of the next time"),
-        Metric("accuracy", "accuracy of the next mark", higher_is_better=True),
+        Metric("accuracy", "accuracy of the next mark", higher_is_better=True, averaged=True),
         Metric("ks", "distance from calibration (Kolmogorov-Smirnov)"),
     ),
 )

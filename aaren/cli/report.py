@@ -27,13 +27,14 @@ class Report:
     """
 
     results: tyro.conf.Positional[tuple[Path, ...]]
-    """files results.jsonl"""
+    """files results.jsonl, or folders that hold one"""
     out: Path = Path("results/report")
     """folder for tables and pictures"""
 
     def run(self) -> None:
         from aaren.report import write_report
 
-        records = [record for file in self.results for record in read_json_lines(file)]
+        files = [place / "results.jsonl" if place.is_dir() else place for place in self.results]
+        records = [record for file in files for record in read_json_lines(file)]
         check_writable(self.out)
         show(write_report(records, COMPARISONS, self.out))
