@@ -46,7 +46,7 @@ class Study:
     """runs at a time, each on one thread"""
 
 
-def run(change: str, way: str, layer: str, data: str) -> dict[str, object]:
+def run(change: str, way: str, layer: str, data: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     asked = CHANGES[change]
     recipe = replace(RECIPES[way], **asked.get("recipe", {}))
