@@ -1,11 +1,13 @@
-"""PyTorch's LSTM and GRU under the contract: masks and resets without a Python loop over time."""
+"""PyTorch's LSTM and GRU under the contract: masks and resets without a Python loop over time.
+
+Packed sequences would do it in one call, but their backward pass takes memory and time in the square of the length."""
 
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn import functional as F
 
 from aaren.layers.protocol import accept, check_rows
 from aaren.shapes import PaddingMask, Reset, Tokens
@@ -94,7 +96,8 @@ def _run(
     padding_mask: PaddingMask | None,
     reset: Reset | None,
 ) -> tuple[Tokens, tuple[Tensor, ...]]:
-    """The rows of x as independent stretches of live tokens between resets, all in one packed call of `rnn`.
+    """The rows of x as independent stretches of live tokens between resets, longest first, in one call of `rnn` for each
+    length there is: from the end of one stretch to the end of the next longer one.
 
     Outputs at masked steps are zero.
     """
@@ -114,19 +117,28 @@ def _run(
     )
     first = lengths.cumsum(0) - lengths  # of the live tokens, the one that begins each stretch
     position = torch.arange(len(row), device=x.device) - first[stretch]
-
-    padded = x.new_zeros(len(lengths), int(lengths.max()), x.shape[2]).index_put((stretch, position), x[row, step])
-    packed = pack_padded_sequence(padded, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    order = lengths.argsort(descending=True)
+    place = order.argsort()  # of each stretch among the sorted ones
+    padded = x.new_zeros(len(lengths), int(lengths.max()), x.shape[2])
+    padded = padded.index_put((place[stretch], position), x[row, step])
     continues = (part[row, step][first] == 0)[:, None]  # a stretch after a reset starts from nothing
-    start = tuple(torch.where(continues, h[row[first]], 0.0) for h in hidden)
-    packed_y, ends = _call(rnn, packed, start)
-    padded_y, _ = pad_packed_sequence(packed_y, batch_first=True)
+    ends = tuple(torch.where(continues, h[row[first]], 0.0)[order] for h in hidden)
 
-    y = padded_y.new_zeros(batch, time, padded_y.shape[2]).index_put((row, step), padded_y[stretch, position])
+    pieces, done = [], 0
+    for length in lengths.unique().tolist():
+        going = int((lengths > done).sum())
+        y, after = _call(rnn, padded[:going, done:length], tuple(h[:going].contiguous() for h in ends))
+        ends = tuple(torch.cat([h, end[going:].to(h.dtype)]) for h, end in zip(after, ends, strict=True))
+        pieces.append(F.pad(y, (0, 0, 0, 0, 0, len(lengths) - going)))
+        done = length
+
+    padded_y = torch.cat(pieces, dim=1)
+    y = padded_y.new_zeros(batch, time, padded_y.shape[2]).index_put((row, step), padded_y[place[stretch], position])
     is_last = torch.ones_like(first, dtype=torch.bool)  # of the stretches of its row
     is_last[:-1] = row[first][1:] != row[first][:-1]
     final = tuple(
-        h.index_put((row[first][is_last],), end[is_last].to(h.dtype)) for h, end in zip(hidden, ends, strict=True)
+        h.index_put((row[first][is_last],), end[place][is_last].to(h.dtype))
+        for h, end in zip(hidden, ends, strict=True)
     )
     return y, final
 
