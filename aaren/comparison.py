@@ -18,7 +18,8 @@ class Metric:
     title: str
     """its name for people"""
     higher_is_better: bool = False
-    digits: int = 3
+    digits: int | None = 3
+    """decimals; None = three figures of the least value of a row: for values in the unit of the data"""
     averaged: bool = False
     """whether its mean over the rows of a table says something"""
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from math import floor, log10
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import NamedTuple
@@ -38,6 +39,14 @@ def spread(values: Sequence[int | float], digits: int = 3) -> str:
     """Mean ± sample standard deviation, the latter if there is more than one value."""
     text = f"{mean(values):.{digits}f}"
     return f"{text} ± {stdev(values):.{digits}f}" if len(values) > 1 else text
+
+
+def decimals(metric: Metric, values: Sequence[int | float]) -> int:
+    """Of the values of a row of a table."""
+    if metric.digits is not None:
+        return metric.digits
+    least = min((abs(value) for value in values if value), default=1.0)
+    return max(0, 2 - floor(log10(least)))
 
 
 def size(number: int | float) -> str:
@@ -135,11 +144,12 @@ def metric_section(grid: Grid, metric: Metric) -> Section:
     tested = untested = False
     for row in grid.rows:
         verdict = grid.verdict(metric, row)
+        digits = decimals(metric, [x for column in grid.columns for x in grid.runs(metric, row, column).values()])
         untested |= bool(verdict.untested)
         entries = []
         for column in grid.columns:
             values = list(grid.runs(metric, row, column).values())
-            text = spread(values, metric.digits) if values else "–"
+            text = spread(values, digits) if values else "–"
             tested |= bool(values and verdict.best) and column not in verdict.best | verdict.untested
             text += f" (n = {len(values)})" if 1 < len(values) < numbers[-1] else ""
             mark = " †" if column in verdict.alike else UNTESTED if column in verdict.untested else ""
@@ -149,7 +159,7 @@ def metric_section(grid: Grid, metric: Metric) -> Section:
     share = "" if complete == len(grid.rows) else f" ({complete} of {len(grid.rows)} rows)"
     for name, values in grid.summaries(metric).items():
         best = best_of(values, metric.higher_is_better and name == "mean") if len(values) > 1 else set()
-        digits = 2 if name == "mean rank" else metric.digits
+        digits = 2 if name == "mean rank" else 3 if metric.digits is None else metric.digits
         texts = {column: f"{value:.{digits}f}" for column, value in values.items()}
         label = [name + share, *[""] * (len(axes) - 1)]
         rows.append([*label, *(f"**{text}**" if column in best else text for column, text in texts.items())])

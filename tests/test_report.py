@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from aaren.comparison import Comparison, Metric
-from aaren.report import markdown, markdown_table, rich_table, size, spread, write_report
+from aaren.report import decimals, markdown, markdown_table, rich_table, size, spread, write_report
 
 TOY = Comparison(
     "toy",
@@ -38,6 +38,14 @@ def test_numbers_as_people_read_them():
     assert spread([1.0, 2.0, 3.0]) == "2.000 ± 1.000"
     assert spread([0.25], digits=1) == "0.2"
     assert [size(n) for n in (17, 1_688, 10_320_000)] == ["17 B", "1.7 kB", "10.3 MB"]
+
+
+@pytest.mark.parametrize(("least", "wanted"), [(0.0341, 4), (0.34, 3), (3.4, 2), (34.0, 1), (136_000.0, 0)])
+def test_decimals_of_what_has_a_unit(least, wanted):
+    free = Metric("rmse", "error", digits=None)
+    assert decimals(free, [0.0, 7 * least, least]) == wanted
+    assert decimals(Metric("mse", "error"), [least]) == 3
+    assert decimals(free, []) == decimals(free, [0.0]) == 2
 
 
 def test_a_table_for_each_metric(tmp_path):

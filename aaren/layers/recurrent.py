@@ -96,8 +96,8 @@ def _run(
     padding_mask: PaddingMask | None,
     reset: Reset | None,
 ) -> tuple[Tokens, tuple[Tensor, ...]]:
-    """The rows of x as independent stretches of live tokens between resets, longest first, in one call of `rnn` for each
-    length there is: from the end of one stretch to the end of the next longer one.
+    """The rows of x as independent stretches of live tokens between resets, longest first, in one call of `rnn` for
+    each length there is: from the end of one stretch to the end of the next longer one.
 
     Outputs at masked steps are zero.
     """
