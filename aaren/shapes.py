@@ -38,7 +38,7 @@ Values = Float[Tensor, "B T H D"]
 
 
 def unless_empty(padding_mask: PaddingMask | None) -> PaddingMask | None:
-    """The mask, or None if nothing is padded: without one attention is fused and a GRU need not pack its rows. For
+    """The mask, or None if nothing is padded: without one attention is fused and a GRU is one call. For
     those who call a layer: it looks at data, which a compiled graph cannot."""
     return padding_mask if padding_mask is not None and bool(padding_mask.any()) else None
 

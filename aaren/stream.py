@@ -201,6 +201,7 @@ class KeyedStream:
         """The state of a stream, a batch of one; a copy. Raises KeyError on a key that was never met."""
         return states.select(self._state, [self._row[key]])
 
+    @torch.inference_mode()
     def put(self, key: Hashable, state: states.State) -> None:
         """Goes on with a stream from a state, a batch of one of the same model, such as `get` or `Stream.state`; what
         was known of this key is forgotten."""

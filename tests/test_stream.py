@@ -342,7 +342,8 @@ def test_a_model_without_parameters():
 def test_a_stream_moves_among_those_with_keys_and_back(layer):
     model, x = make(layer), torch.randn(14, 8)
     whole, keyed = Stream(model), KeyedStream(model)
-    keyed.push({"other": x[0]})
+    keyed.push({"another": x[0], "other": x[0]})
+    keyed.drop("another")
     for token in x[:9]:
         whole.push(token)
     keyed.put("moved", whole.state)

@@ -185,6 +185,7 @@ def _read_npz(path: Path, start: float | None, end: float | None) -> EventParts:
     try:
         with np.load(path, allow_pickle=False) as file:
             times, marks, lengths, split = (file[name] for name in ("times", "marks", "lengths", "split"))
+        lengths = np.asarray(lengths).astype(np.int64, casting="safe")
         ends = np.cumsum(lengths)
         if not (ends[-1] == len(times) and len(split) == len(lengths) and len(marks) in (0, len(times))):
             raise ValueError("lengths that do not fit")

@@ -93,9 +93,6 @@ def _check_sequence(item: Any, name: str) -> EventSequence:
         raise ValueError(
             f"{name} must have sorted times, got {times[place]:g} for event {place} after {times[place - 1]:g}"
         )
-    far = np.flatnonzero(np.diff(times) > LONGEST)
-    if len(far):
-        raise ValueError(f"{name} must have gaps of at most {LONGEST:g}, got more before event {int(far[0]) + 1}")
     for bound in (start, end):
         if bound is not None and not np.isfinite(bound):
             raise ValueError(f"{name} must have a start and an end that are finite or None, got {bound}")
@@ -105,7 +102,12 @@ def _check_sequence(item: Any, name: str) -> EventSequence:
     if low > high or (len(times) and not low <= times[0] <= times[-1] <= high):
         got = f"{times[0]:g} to {times[-1]:g}" if len(times) else "none"
         raise ValueError(f"{name} must have events between start {start} and end {end}, got {got}")
-    return EventSequence(times, None if marks is None else _check_marks(marks, len(times), name), start, end)
+    sequence = EventSequence(times, None if marks is None else _check_marks(marks, len(times), name), start, end)
+    far = np.flatnonzero(np.append(sequence.gaps, sequence.tail) > LONGEST)
+    if len(far):
+        where = f"before event {far[0]}" if far[0] < len(times) else "after the last event"
+        raise ValueError(f"{name} must have no time longer than {LONGEST:g} without an event, got more {where}")
+    return sequence
 
 
 def _check_marks(marks: Any, events: int, name: str) -> np.ndarray:
@@ -116,15 +118,17 @@ def _check_marks(marks: Any, events: int, name: str) -> np.ndarray:
 
 
 def _plain_marks(marks: Any, name: str) -> np.ndarray:
-    """Strings or whole numbers as an array of their own type."""
+    """Strings, or whole numbers as int64."""
     marks = np.asarray(marks)
     if marks.shape == (0,):
         return marks.astype(np.int64)
     for kind, of in ((str, str), (int | np.integer, np.int64)):
         if marks.dtype == object and all(isinstance(mark, kind) and not isinstance(mark, bool) for mark in marks.flat):
-            marks = marks.astype(of)
-    if marks.dtype.kind not in "Uiu":
-        raise ValueError(f"{name} must have marks that are strings or whole numbers, got {marks.dtype}")
+            marks = marks.astype(of) if of is str else np.array([*map(int, marks.flat)])  # object if one is too large
+    if marks.dtype.kind == "u" and marks.max() <= np.iinfo(np.int64).max:
+        marks = marks.astype(np.int64)
+    if marks.dtype.kind not in "Ui":
+        raise ValueError(f"{name} must have marks that are strings or whole numbers below 2**63, got {marks.dtype}")
     return marks
 
 

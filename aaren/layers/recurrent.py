@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from aaren.layers.protocol import accept, check_rows
 from aaren.shapes import PaddingMask, Reset, Tokens
@@ -104,41 +103,41 @@ def _run(
     check_rows(hidden[0], x.shape[0])
     if padding_mask is None and reset is None:
         y, final = _call(rnn, x, hidden)
-        return y, final
+        return y, tuple(end.to(h.dtype) for h, end in zip(hidden, final, strict=True))
 
-    batch, time, _ = x.shape
+    batch, time, width = x.shape
     live = torch.ones(batch, time, dtype=torch.bool, device=x.device) if padding_mask is None else ~padding_mask
     if not live.any():
-        return torch.zeros_like(x), tuple(hidden)
+        y, _ = _call(rnn, torch.zeros_like(x), hidden)
+        return torch.where(live[..., None], y, 0.0), tuple(hidden)  # zeros with a gradient, of the type of outputs
     part = torch.zeros_like(live, dtype=torch.long) if reset is None else (reset & live).cumsum(dim=1)
     row, step = live.nonzero(as_tuple=True)  # row by row, in time order
-    _, stretch, lengths = torch.unique_consecutive(
-        row * (time + 1) + part[row, step], return_inverse=True, return_counts=True
-    )
+    _, lengths = torch.unique_consecutive(row * (time + 1) + part[row, step], return_counts=True)
     first = lengths.cumsum(0) - lengths  # of the live tokens, the one that begins each stretch
-    position = torch.arange(len(row), device=x.device) - first[stretch]
     order = lengths.argsort(descending=True)
-    place = order.argsort()  # of each stretch among the sorted ones
-    padded = x.new_zeros(len(lengths), int(lengths.max()), x.shape[2])
-    padded = padded.index_put((place[stretch], position), x[row, step])
     continues = (part[row, step][first] == 0)[:, None]  # a stretch after a reset starts from nothing
     ends = tuple(torch.where(continues, h[row[first]], 0.0)[order] for h in hidden)
 
-    pieces, done = [], 0
-    for length in lengths.unique().tolist():
-        going = int((lengths > done).sum())
-        y, after = _call(rnn, padded[:going, done:length], tuple(h[:going].contiguous() for h in ends))
-        ends = tuple(torch.cat([h, end[going:].to(h.dtype)]) for h, end in zip(after, ends, strict=True))
-        pieces.append(F.pad(y, (0, 0, 0, 0, 0, len(lengths) - going)))
-        done = length
+    stops, counts = lengths.unique(return_counts=True)
+    going = counts.flip(0).cumsum(0).flip(0).tolist()  # stretches that are as long
+    stops = stops.tolist()
+    spans = [*zip([0, *stops[:-1]], stops, going, strict=True)]
+    begin = first[order][:, None]
+    token = torch.cat([(begin[:rows] + torch.arange(a, b, device=x.device)).flatten() for a, b, rows in spans])
+    row_of, step_of = row[token], step[token]
+    blocks, outputs = x[row_of, step_of].split([(b - a) * rows for a, b, rows in spans]), []
+    for (a, b, rows), block in zip(spans, blocks, strict=True):
+        y, after = _call(rnn, block.view(rows, b - a, width), tuple(h[:rows].contiguous() for h in ends))
+        ends = tuple(torch.cat([h, end[rows:].to(h.dtype)]) for h, end in zip(after, ends, strict=True))
+        outputs.append(y.flatten(0, 1))
 
-    padded_y = torch.cat(pieces, dim=1)
-    y = padded_y.new_zeros(batch, time, padded_y.shape[2]).index_put((row, step), padded_y[place[stretch], position])
+    flat = torch.cat(outputs)
+    y = flat.new_zeros(batch, time, flat.shape[1]).index_put((row_of, step_of), flat)
     is_last = torch.ones_like(first, dtype=torch.bool)  # of the stretches of its row
     is_last[:-1] = row[first][1:] != row[first][:-1]
+    place = order.argsort()[is_last]
     final = tuple(
-        h.index_put((row[first][is_last],), end[place][is_last].to(h.dtype))
-        for h, end in zip(hidden, ends, strict=True)
+        h.index_put((row[first][is_last],), end[place].to(h.dtype)) for h, end in zip(hidden, ends, strict=True)
     )
     return y, final
 

@@ -163,7 +163,8 @@ class EventModel(nn.Module):
         return torch.cat([times, marks], dim=-1)
 
     def next_event(self, numbers: Float[Tensor, "*rows N"]) -> NextEvent:
-        """What outputs of the model mean, in units of time."""
+        """What outputs of the model mean, in units of time; at least in float32, whatever they were computed in."""
+        numbers = numbers if numbers.dtype.itemsize >= 4 else numbers.float()
         weight, location, spread, marks = numbers.split([self.mixture] * 3 + [self.marks], dim=-1)
         scale = self.log_spread.to(numbers.dtype)
         return NextEvent(

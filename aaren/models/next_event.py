@@ -71,10 +71,9 @@ class NextEvent:
 
     def log_survival(self, time: Time, after: Time | float = 0.0) -> Time:
         """Log probability that there is no event up to `time` after the latest."""
-        survival = self._log_beyond(time.clamp(min=self.resolution))
-        share = (time / self.resolution).clamp(max=1.0)
-        within = torch.log1p(-share * self._log_within().exp().clamp(max=1.0 - 1e-7))
-        return torch.where(time > self.resolution, survival, within) - self._given(after)
+        within = torch.log1p(-(time / self.resolution).clamp(max=1.0)) + self._log_within()
+        survival = torch.logaddexp(self._log_beyond(time.clamp(min=self.resolution)), within)
+        return survival.clamp(max=0.0) - self._given(after)
 
     def log_intensity(self, time: Time) -> Time:
         """Log of the rate at which events come, `time` after the latest, none having come since."""

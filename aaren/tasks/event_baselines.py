@@ -14,7 +14,7 @@ from torch import Tensor
 from aaren.data.events import EventSequence, check_events, check_known, event_tokens, known_marks
 from aaren.models.next_event import NextEvent, log_mark
 from aaren.tasks.event_forecast import Coming, EventForecast
-from aaren.tasks.event_parts import ends, part_of, resolution_of
+from aaren.tasks.event_parts import ends, latest_of, part_of, resolution_of
 from aaren.tasks.event_scores import EventScores, Told, event_scores
 
 
@@ -40,6 +40,7 @@ class EventBaseline(BaseEstimator, abc.ABC):
         gaps = np.concatenate([tokens[:, 0] for tokens in part.tokens])
         if not (gaps > 0).any():
             raise ValueError("X must have two events at different times in a training sequence, got none")
+        self.resolution_ = resolution_of(gaps, latest_of(sequences))
         self._fit_times(gaps[gaps >= 0], float(np.sum(part.tails)))
         places = [tokens[:, 1].astype(np.int64) for tokens in part.tokens]
         # One event more of each mark than there were: none is impossible.
@@ -119,8 +120,9 @@ class RenewalEvents(EventBaseline):
     COMPONENTS = 8
 
     def _fit_times(self, gaps: np.ndarray, tails: float) -> None:
-        self.resolution_, self.longest_ = resolution_of(gaps), float(gaps.max())
-        logs = np.log(gaps.clip(min=self.resolution_))[:, None]
+        self.longest_ = float(gaps.max())
+        # Ties lie well below the resolution: of a component that is centred on it half the mass would lie above.
+        logs = np.log(np.where(gaps <= self.resolution_, self.resolution_ / np.e, gaps))[:, None]
         logs = np.repeat(logs, 2, axis=0) if len(logs) == 1 else logs  # of one alone no mixture is fitted
         components = min(self.COMPONENTS, len(np.unique(logs)))
         narrowest = 1e-4 * max(float(logs.var()), 1e-6)

@@ -50,13 +50,22 @@ def divide(
     return part_of(train, marks), part_of(held, marks)
 
 
-def resolution_of(gaps: np.ndarray) -> float:
-    """What counts as the same time: up to half of the shortest gap above zero. So events at one time are told from
-    those one step of a grid apart, whatever the rounding of their difference."""
-    return float(np.float32(max(0.5 * gaps[gaps > 0].min(), 1e-30)))
+def latest_of(sequences: Sequence[EventSequence]) -> float:
+    """The time farthest from zero."""
+    return max(float(np.abs(one.times).max()) for one in sequences if len(one.times))
+
+
+def resolution_of(gaps: np.ndarray, latest: float) -> float:
+    """What counts as the same time: up to half of the shortest gap above zero, or above what rounding makes of times as
+    large as `latest`. So events at one time are told from those one step of a grid apart, whatever the rounding of
+    their difference."""
+    noise = 4 * float(np.spacing(latest))
+    above = gaps[gaps > noise]
+    shortest = max(0.5 * above.min(), noise) if len(above) else 0.5 * gaps[gaps > 0].min()
+    return float(np.float32(max(shortest, 1e-30)))
 
 
 def ends(sequences: Sequence[EventSequence]) -> tuple[np.ndarray, np.ndarray]:
     """Times of the latest events, or of the starts where there are none, and how far sequences were observed."""
     latest = np.array([one.times[-1] if len(one.times) else one.start for one in sequences], dtype=np.float64)
-    return latest, latest + np.array([one.tail for one in sequences])
+    return latest, np.array([time if one.end is None else one.end for time, one in zip(latest, sequences, strict=True)])

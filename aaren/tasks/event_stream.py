@@ -1,6 +1,7 @@
 """Live streams of events."""
 
 import json
+import math
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aaren.data.events import NO_GAP, mark_indices
+from aaren.data.events import LONGEST, NO_GAP, mark_indices
 from aaren.layers.protocol import State
 from aaren.models.event_model import EventModel
 from aaren.stream import KEYED_KIND, KIND, KeyedStream, Stream, read_note
@@ -53,6 +54,11 @@ class EventStream:
     def time(self) -> float | None:
         """Of the latest event, or the start; None before both."""
         return self._time
+
+    @property
+    def now(self) -> float | None:
+        """Until when there was no other: the time of the latest event, or the end of a history."""
+        return self._now
 
     @property
     def forecast(self) -> EventForecast:
@@ -115,18 +121,18 @@ class KeyedEventStream:
         self.tokens = KeyedStream(model, dtype=dtype)
         """the streams of tokens underneath, with the states"""
         self._marks = marks
-        self._times: dict[Hashable, float] = {}
+        self._times: dict[Hashable, tuple[float, float]] = {}  # of the latest event, and until when there was no other
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self._times)
 
     def __contains__(self, key: Hashable) -> bool:
-        return key in self.tokens
+        return key in self._times
 
     @property
     def keys(self) -> list[Hashable]:
         """The streams met so far."""
-        return self.tokens.keys
+        return list(self._times)
 
     @property
     def nbytes(self) -> int:
@@ -137,22 +143,23 @@ class KeyedEventStream:
         """Observation of a key begins at this time, before its first event. Raises ValueError if it had one."""
         if key in self.tokens:
             raise ValueError(f"key must be new to begin, got {key!r}, which has had events")
-        self._times[key] = _checked(time)
+        self._times[key] = _checked(time), float(time)
 
     def put(self, key: Hashable, stream: EventStream) -> None:
         """Goes on under this key where a single stream of the same forecaster is, such as one from a history. Raises
         ValueError if it has had no event."""
-        if stream.time is None:
+        if stream.time is None or stream.now is None:
             raise ValueError("stream must have had an event or a start, got neither")
         self.tokens.put(key, stream.tokens.state)
-        self._times[key] = stream.time
+        self._times[key] = stream.time, stream.now
 
     def forecast(self, key: Hashable) -> EventForecast:
         """Of the next event of a key, as of its latest, or where it begins. Raises KeyError on a key never met."""
         model: Any = self.tokens.model
         state = self.tokens.get(key) if key in self.tokens else model.initial_state(1)
         latest = state["latest"][0]
-        return _forecast(coming_after(model, latest), self._times[key], self._marks)
+        time, now = self._times[key]
+        return _forecast(coming_after(model, latest), time, self._marks, now)
 
     def push(self, events: Mapping[Any, Any]) -> dict[Any, EventForecast]:
         """Consumes an event of every stream named.
@@ -174,16 +181,17 @@ class KeyedEventStream:
             if len(event) != 2:
                 raise ValueError(f"event of {key!r} must be (time, mark), got {event!r}")
             try:
-                tokens[key] = _token(event[0], event[1], self._times.get(key), self._marks)
+                latest, now = self._times.get(key, (None, None))
+                tokens[key] = _token(event[0], event[1], latest, self._marks, now)
             except ValueError as error:
                 raise ValueError(f"event of {key!r}: {error}") from None
         numbers = self.tokens.push(tokens)
-        self._times |= {key: float(time) for key, (time, _) in given.items()}
+        self._times |= {key: (float(time), float(time)) for key, (time, _) in given.items()}
         model: Any = self.tokens.model
         if not numbers:
             return {}
         coming = model.next_event(torch.stack(list(numbers.values()))).exact().unbind()
-        return {key: _forecast(one, self._times[key], self._marks) for key, one in zip(numbers, coming, strict=True)}
+        return {key: _forecast(one, self._times[key][0], self._marks) for key, one in zip(numbers, coming, strict=True)}
 
     def drop(self, keys: Iterable[Hashable]) -> None:
         """Forgets these streams (or the one of that name). Raises KeyError on a key that was never met."""
@@ -202,7 +210,7 @@ class KeyedEventStream:
         """
         if strange := [key for key in self._times if not isinstance(key, str | int | float)]:
             raise ValueError(f"keys must be strings or numbers to be saved, got {strange[0]!r}")
-        self.tokens.snapshot(path, note=json.dumps([*self._times.items()]))
+        self.tokens.snapshot(path, note=json.dumps([[key, *times] for key, times in self._times.items()]))
 
     def restore(self, path: str | Path) -> None:
         """Goes on with the streams of a snapshot, and those only.
@@ -212,17 +220,21 @@ class KeyedEventStream:
             ValueError: the file is damaged, or of streams of another model. Nothing has changed then.
         """
         note = _read(path, KEYED_KIND)
-        pairs: Any = note if isinstance(note, list) else [None]
-        if not all(isinstance(pair, list) and len(pair) == 2 and _plain(pair[1]) for pair in pairs):
+        known: Any = note if isinstance(note, list) else [None]
+        if not all(isinstance(one, list) and len(one) == 3 and all(map(_plain, one[1:])) for one in known):
             raise ValueError(f"{str(path)!r} must be a snapshot of streams of events, got another")
         self.tokens.restore(path)
-        self._times = dict(pairs)
+        self._times = {key: (time, now) for key, time, now in known}
 
 
 def _checked(time: Any) -> float:
-    if not isinstance(time, int | float | np.number) or not np.isfinite(time):
-        raise ValueError(f"time must be a finite number, got {time!r}")
-    return float(time)
+    try:
+        number = float(time) if isinstance(time, int | float | np.number) else math.nan
+    except OverflowError:  # a whole number beyond all of them
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"time must be a finite number, got {time!r:.40}")
+    return number
 
 
 def _plain(time: Any) -> bool:
@@ -244,6 +256,8 @@ def _token(time: Any, mark: Any, latest: float | None, marks: np.ndarray, now: f
         raise ValueError(f"time must not be before {now:g}, until when there was no event, got {time:g}")
     if latest is not None and time < latest:
         raise ValueError(f"time must not be before that of the latest event, {latest:g}, got {time:g}")
+    if latest is not None and time - latest > LONGEST:
+        raise ValueError(f"time must not be more than {LONGEST:g} after the latest event, got {time:g}")
     if (mark is None) != (len(marks) == 0):
         raise ValueError(f"mark must be {'None' if len(marks) == 0 else 'given'} for this model, got {mark!r}")
     if mark is not None and not isinstance(mark, str | int | np.integer):

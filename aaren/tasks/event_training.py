@@ -61,7 +61,7 @@ class Likelihood(nn.Module):
             pieces = zip(batch.before.split(self.chunk, dim=1), batch.before_mask.split(self.chunk, dim=1), strict=True)
             for x, mask in pieces:
                 if x.shape[1]:
-                    _, state = self.model.encode(x, state, padding_mask=mask)
+                    _, state = self.model.encode(x, state, padding_mask=unless_empty(mask))
         before = state["latest"][:, None]
         if batch.x.shape[1]:  # sequences without an event have time without one
             h, state = self.model.encode(batch.x, state, padding_mask=unless_empty(batch.padding_mask))

@@ -14,7 +14,7 @@ from aaren.models.event_model import EventModel
 from aaren.tasks.estimator import NetworkEstimator
 from aaren.tasks.event_deploy import deploy_events
 from aaren.tasks.event_forecast import EventForecast
-from aaren.tasks.event_parts import Part, divide, ends, part_of, resolution_of
+from aaren.tasks.event_parts import Part, divide, ends, latest_of, part_of, resolution_of
 from aaren.tasks.event_scores import EventScores, event_scores, passed
 from aaren.tasks.event_simulation import simulate
 from aaren.tasks.event_stream import EventStream, KeyedEventStream
@@ -142,7 +142,7 @@ class EventForecaster(NetworkEstimator):
         sizes = ("mixture", "d_model", "nhead", "dim_feedforward", "num_layers", "layer", "dropout")
         shape = {"marks": len(marks), "periods": [float(period) for period in periods]}
         shape |= {name: getattr(self, name) for name in sizes}
-        resolution = resolution_of(gaps)
+        resolution = resolution_of(gaps, latest_of(sequences))
         logs = np.log(gaps.clip(min=resolution))
         scales = {
             "log_mean": float(logs.mean()),
@@ -248,6 +248,8 @@ class EventForecaster(NetworkEstimator):
             raise ValueError("events or duration must be given, got both or neither")
         if count < 1 or (events is not None and events < 1) or (duration is not None and not duration > 0):
             raise ValueError(f"count, events and duration must be above 0, got {count}, {events} and {duration}")
+        if events is not None and events > most:
+            raise ValueError(f"events must be at most `most`, {most:,}, got {events:,}; raise most")
         sequences = self._accept(X)
         state = self._memories(sequences)
         latest, now = ends(sequences)
@@ -317,8 +319,8 @@ class EventForecaster(NetworkEstimator):
         if not 0 < self.validation < 1:
             raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")
         for name, least in (("seed", 0), ("chunk", 1), ("mixture", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+            if not isinstance(value := getattr(self, name), int | np.integer) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")
         if self.periods is not None and not (len(self.periods) and all(period > 0 for period in self.periods)):
             raise ValueError(f"periods must be above 0, at least one of them, got {self.periods}")
 

@@ -102,6 +102,9 @@ def test_other_names_and_files_are_refused(tmp_path):
         (tmp_path / "bad.npz").write_bytes(content)
         with pytest.raises(ValueError, match=r"must hold times, marks, lengths and split"):
             load_events(tmp_path / "bad.npz")
+    np.savez(tmp_path / "bad.npz", times=[1.0, 2.0], marks=[], lengths=[2.0], split=[0])
+    with pytest.raises(ValueError, match="must hold times, marks, lengths and split"):
+        load_events(tmp_path / "bad.npz")
     np.savez(tmp_path / "bad.npz", times=[1.0, 2.0], marks=[], lengths=[3], split=[0])
     with pytest.raises(ValueError, match=r"must hold times, marks, lengths and split"):
         load_events(tmp_path / "bad.npz")

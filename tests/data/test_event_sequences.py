@@ -38,7 +38,7 @@ def test_pairs_arrays_and_sequences_are_accepted():
         ([["a", "b"]], r"X\[0\] must have times that are numbers"),
         ([np.zeros((2, 2))], r"X\[0\] must be \(times, marks\) with times \(events,\), got times of shape \(2, 2\)"),
         ([([1.0, 2.0], ["a"])], r"X\[0\] must have a mark for each of the 2 events, got shape \(1,\)"),
-        ([([1.0, 2.0], [0.5, 1.0])], r"X\[0\] must have marks that are strings or whole numbers, got float64"),
+        ([([1.0, 2.0], [0.5, 1.0])], r"X\[0\] must have marks that are strings or whole numbers below 2\*\*63, got float64"),
         ([([1.0], ["a"]), [1.0]], r"X must have marks in every sequence, got none in X\[1\]"),
         ([[]], r"X\[0\] must have an event, or a start and an end if there was none, got neither"),
         (
@@ -47,6 +47,11 @@ def test_pairs_arrays_and_sequences_are_accepted():
         ),
         ([EventSequence(np.array([1.0]), None, 0.0, 0.5)], r"X\[0\] must have events between start 0.0 and end 0.5"),
         ([EventSequence(np.empty(0), None, 2.0, 1.0)], "got none"),
+        ([[1.0, 1e31]], r"X\[0\] must have no time longer than 1e\+30 without an event, got more before event 1"),
+        ([EventSequence(np.array([1.0]), None, -1e39)], "got more before event 0"),
+        ([EventSequence(np.array([1.0]), None, 0.0, 1e300)], "got more after the last event"),
+        ([([1.0], np.array([2**63], dtype=np.uint64))], r"whole numbers below 2\*\*63, got uint64"),
+        ([([1.0], [2**70])], r"whole numbers below 2\*\*63, got object"),
         ([EventSequence(np.array([1.0]), None, np.nan)], "must have a start and an end that are finite or None"),
     ],
 )
@@ -63,6 +68,8 @@ def test_a_sequence_without_events_is_time_without_events():
 def test_vocabularies_are_of_strings_or_of_whole_numbers():
     assert vocabulary(check_events([([1, 2], ["b", "a"]), ([3], ["c"])])).tolist() == ["a", "b", "c"]
     assert vocabulary(check_events([[1.0]])).tolist() == []
+    large = np.array([2**60, 2**60 + 1])
+    assert vocabulary(check_events([([1, 2], large), ([1, 2], large.astype(np.uint64))])).tolist() == large.tolist()
     with pytest.raises(ValueError, match="got both"):
         vocabulary(check_events([([1], ["b"]), ([1], [2])]))
 

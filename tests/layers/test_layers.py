@@ -291,3 +291,33 @@ def test_only_plain_layers_are_folded():
     hooked.register_forward_hook(lambda layer, inputs, output: (3 * output[0], output[1]))
     for layer in (mine, hooked):
         assert_close(fold(nn.Sequential(layer))[0](x)[0], layer(x)[0])
+
+
+@pytest.mark.parametrize("make", [GRU, LSTM])
+def test_memory_of_many_resets_grows_with_the_length_only(make):
+    layer = make(8)
+
+    def kept(time):
+        sizes = []
+        reset = (torch.arange(time) < time // 2)[None]  # many short stretches, and a long one
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.nelement()) or x, lambda x: x):
+            layer(torch.randn(1, time, 8, requires_grad=True), reset=reset)
+        return sum(sizes)
+
+    assert kept(800) < 2.5 * kept(400)
+
+
+@pytest.mark.parametrize("name", sorted(LAYERS))
+def test_outputs_have_a_gradient_even_if_all_is_masked(name):
+    y, _ = LAYERS[name](4)(torch.randn(2, 3, 4), padding_mask=torch.ones(2, 3, dtype=torch.bool))
+    assert y.requires_grad
+    assert y.isfinite().all()
+
+
+@pytest.mark.parametrize("make", [GRU, LSTM])
+def test_autocast_leaves_the_dtype_of_the_state(make):
+    layer, x, mask = make(4), torch.randn(2, 5, 4), torch.zeros(2, 5, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        for padding_mask in (None, mask):
+            _, state = layer(x, padding_mask=padding_mask)
+            assert {leaf.dtype for leaf in (state if make is LSTM else [state])} == {torch.float32}

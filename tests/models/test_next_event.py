@@ -161,3 +161,20 @@ def test_several_times_and_probabilities_at_once(coming):
     assert_close(one.mean(after[:, 0]), coming.mean(after)[:, 0])
     levels = torch.tensor([0.1, 0.9], dtype=torch.float64)
     assert_close(one.quantile(levels), torch.stack([one.quantile(0.1), one.quantile(0.9)]))
+
+
+def test_what_is_nearly_always_a_tie_has_a_survival_without_a_step():
+    location = torch.tensor([[math.log(RESOLUTION) - 3.0]], dtype=torch.float64, requires_grad=True)
+    tie = NextEvent(
+        torch.zeros(1, 1).double(), location, torch.full((1, 1), 0.3).double(), torch.zeros(1, 0), RESOLUTION, 1
+    )
+    at, above = (
+        tie.log_survival(torch.tensor([time], dtype=torch.float64)) for time in (RESOLUTION, 1.001 * RESOLUTION)
+    )
+    assert -0.2 < float((above - at).detach()) < 0
+    assert float(at.detach()) == pytest.approx(float(torch.special.log_ndtr(torch.tensor(-10.0).double())))
+    assert float(tie.log_survival(torch.zeros(1).double()).detach()) == pytest.approx(0.0, abs=1e-12)
+    for after in (RESOLUTION, 1.5 * RESOLUTION):
+        assert float(tie.mean(after).detach()) > after
+    [gradient] = torch.autograd.grad(at.sum(), location)
+    assert gradient.isfinite().all()

@@ -83,3 +83,26 @@ def test_time_without_an_event_is_scored():
         model.fit(train)
         short, long = (model.score([EventSequence(np.array([1.0]), None, 0.0, end)]) for end in (1.0, 9.0))
         assert long < short - 3
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_renewal_learns_how_often_events_come_at_the_same_time(share):
+    random = np.random.default_rng(0)
+
+    def draw():
+        gaps = np.where(random.random((100, 100)) < share, 0.0, random.lognormal(0, 1, (100, 100)))
+        return [*gaps.cumsum(axis=1)]
+
+    model, test = RenewalEvents().fit(draw()), draw()
+    scores = model.evaluate(test)
+    gaps = np.diff(test).ravel()
+    logs = np.log(gaps, where=gaps > 0, out=np.zeros_like(gaps))
+    above = np.log(1 - share) - logs - 0.5 * logs**2 - 0.5 * np.log(2 * np.pi)
+    truth = -np.where(gaps > 0, above, np.log(share / model.resolution_)).mean()
+    assert scores.nll == pytest.approx(truth, abs=0.03)
+    assert scores.ks < 0.02
+
+
+def test_what_rounding_makes_of_a_time_is_a_tie():
+    times = np.array([0.1 + 0.2, 0.3, 1.0, 1.5, 2.0])
+    assert 1e-3 < RenewalEvents().fit([np.sort(times)]).resolution_ < 0.5

@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -105,7 +108,7 @@ def test_streams_are_the_batch(layer):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_stream_goes_on_from_a_history(fitted, dtype):
+def test_a_stream_goes_on_from_a_history(fitted, dtype, tmp_path):
     [sequence] = marked(1, seed=12)
     begin = sequence._replace(times=sequence.times[:12], marks=sequence.marks[:12], end=None)
     resumed, whole = fitted.stream(begin, dtype=dtype), fitted.stream(start=100.0, dtype=dtype)
@@ -120,8 +123,17 @@ def test_a_stream_goes_on_from_a_history(fitted, dtype):
     assert float(waiting.forecast.mean()) == pytest.approx(float(fitted.predict([later]).mean()[0]), rel=1e-4)
     with pytest.raises(ValueError, match="until when there was no event"):
         waiting.push(later.end - 3.0, "tick")
+    assert fitted.stream(later).push(later.end, "tick").latest == later.end
     keyed = fitted.keyed_stream(dtype=dtype)
-    keyed.push({"other": (1.0, "tock")})
+    keyed.push({"other": (1.0, "tock"), "one more": (1.0, "tock")})
+    keyed.put("waiting", waiting)
+    for _ in range(2):
+        assert float(keyed.forecast("waiting").mean()) == pytest.approx(float(waiting.forecast.mean()), rel=1e-5)
+        with pytest.raises(ValueError, match=r"event of 'waiting': time must not be before .* until when there was no"):
+            keyed.push({"waiting": (later.end - 3.0, "tick")})
+        keyed.snapshot(tmp_path / "keyed")
+        keyed = fitted.keyed_stream(dtype=dtype)
+        keyed.restore(tmp_path / "keyed")
     keyed.put("me", resumed)
     time, mark = sequence.times[13], sequence.marks[13]
     both = [keyed.push({"me": (time, mark)})["me"], resumed.push(time, mark)]
@@ -201,6 +213,7 @@ def test_forecasts_of_a_stream_and_of_a_key_at_any_times(fitted):
         assert many.shape == (2, 2)
         np.testing.assert_allclose(many[1, 0], getattr(forecast, name)(7.0))
         np.testing.assert_allclose(getattr(keyed.forecast("a"), name)(times), many, rtol=1e-5)
+    assert ("b" in keyed, len(keyed), keyed.keys) == (True, 2, ["b", "a"])
     assert float(keyed.forecast("b").median()) == float(fitted.stream(start=4.0).forecast.median())
     with pytest.raises(KeyError):
         keyed.forecast("c")
@@ -363,6 +376,8 @@ def test_training_resumes_exactly(tmp_path):
     [
         ((1.0, "tick"), "time must not be before that of the latest event, 5, got 1"),
         ((float("nan"), "tick"), "time must be a finite number, got nan"),
+        ((10**400, "tick"), "time must be a finite number, got 1000"),
+        ((1e40, "tick"), r"time must not be more than 1e\+30 after the latest event, got 1e\+40"),
         ((6.0, None), "mark must be given for this model, got None"),
         ((6.0, 1.5), "mark must be a string or a whole number, got 1.5"),
         ((6.0, 1), "marks must be strings, as in training, got 1"),
@@ -385,10 +400,11 @@ def test_bad_events_leave_streams_as_they_were(fitted, event, message):
     ("arguments", "message"),
     [
         ({"layer": "aren"}, "layer must be one of"),
-        ({"chunk": 0}, "chunk must be at least 1, got 0"),
+        ({"chunk": 0}, "chunk must be a whole number of at least 1, got 0"),
         ({"validation": 1.5}, "validation must lie between 0 and 1, got 1.5"),
         ({"periods": [0.0]}, "periods must be above 0"),
-        ({"mixture": 0}, "mixture must be at least 1, got 0"),
+        ({"mixture": 0}, "mixture must be a whole number of at least 1, got 0"),
+        ({"seed": 1.5}, "seed must be a whole number of at least 0, got 1.5"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
@@ -453,7 +469,7 @@ def test_one_future_of_one_sequence_begins_after_its_end():
 def test_a_held_out_part_must_have_an_event_to_forecast():
     with pytest.raises(ValueError, match="X must have a held-out event to forecast"):
         EventForecaster(**SIZES, recipe=BRIEF).fit([[1.0, 2.0]] * 3, X_validation=[[1.0], [2.0]])
-    with pytest.raises(ValueError, match=r"X\[0\] must have gaps of at most 1e\+30, got more before event 1"):
+    with pytest.raises(ValueError, match=r"X\[0\] must have no time longer than 1e\+30 without an event"):
         EventForecaster(**SIZES, recipe=BRIEF).fit([[1.0, 1e39]])
 
 
@@ -463,3 +479,28 @@ def test_sequences_of_unequal_lengths_are_forecast_as_each_alone(fitted):
     together = fitted.predict(both).median()
     alone = [fitted.predict([one]).median()[0] for one in both]
     np.testing.assert_allclose(together, alone, rtol=1e-6)
+
+
+def test_the_end_of_a_history_is_not_rounded(fitted):
+    times, marks = np.array([-8.1, -7.3, -0.7]), np.array(["tick", "tock", "tick"])
+    for end in np.random.default_rng(0).uniform(0, 10, 20):
+        assert fitted.predict([EventSequence(times, marks, None, end)]).now == end
+
+
+def test_more_events_than_a_future_may_have_are_refused_at_once(fitted):
+    with pytest.raises(ValueError, match="events must be at most `most`, 2, got 5; raise most"):
+        fitted.sample(marked(1), events=5, most=2)
+
+
+@pytest.mark.unchecked
+def test_training_in_mixed_precision():
+    code = """
+import numpy as np
+from aaren.tasks.events import EventForecaster
+from aaren.train import Recipe
+X = [np.cumsum(gaps) for gaps in np.random.default_rng(0).exponential(size=(20, 30))]
+sizes = {"d_model": 16, "nhead": 2, "dim_feedforward": 16, "num_layers": 1, "recipe": Recipe(updates=60)}
+for layer in ("aaren", "aaren_decay", "lstm"):
+    assert EventForecaster(layer, **sizes).fit(X).evaluate(X).nll < 1.3
+"""
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"ACCELERATE_MIXED_PRECISION": "bf16"}, check=True)
