@@ -38,7 +38,10 @@ def test_pairs_arrays_and_sequences_are_accepted():
         ([["a", "b"]], r"X\[0\] must have times that are numbers"),
         ([np.zeros((2, 2))], r"X\[0\] must be \(times, marks\) with times \(events,\), got times of shape \(2, 2\)"),
         ([([1.0, 2.0], ["a"])], r"X\[0\] must have a mark for each of the 2 events, got shape \(1,\)"),
-        ([([1.0, 2.0], [0.5, 1.0])], r"X\[0\] must have marks that are strings or whole numbers below 2\*\*63, got float64"),
+        (
+            [([1.0, 2.0], [0.5, 1.0])],
+            r"X\[0\] must have marks that are strings or whole numbers below 2\*\*63, got float64",
+        ),
         ([([1.0], ["a"]), [1.0]], r"X must have marks in every sequence, got none in X\[1\]"),
         ([[]], r"X\[0\] must have an event, or a start and an end if there was none, got neither"),
         (
