@@ -19,7 +19,7 @@ import torch
 
 from aaren.bench import commit
 from aaren.errors import EXPECTED, one_line
-from aaren.files import read_json_lines, write_json_lines
+from aaren.files import read_json_lines, write_folder, write_json_lines
 from aaren.ops import process
 
 PRELOADED = ("aaren.bench", "aaren.ops.cpu", "aaren.ops.fused", "accelerate", "rich.progress", "torch._dynamo")
@@ -123,7 +123,9 @@ def run_cells(
                 result = _read_result(cell.out)
                 good = child.exitcode == 0 and _agrees(result, cell.settings())
                 if good:
-                    _add(file, result | {"commit": made_by})
+                    result |= {"commit": made_by}
+                    write_folder(cell.out, {"result.json": json.dumps(result).encode()})
+                    _add(file, result)
                 else:
                     failed.append(f"{describe(cell)} (exit status {child.exitcode})")
                 now, left = time.monotonic(), len(waiting) + len(running)

@@ -46,4 +46,9 @@ class Comparison:
 
     def identity(self, record: Record) -> Row:
         """Its settings: two results with the same are of the same cell."""
-        return tuple(record.get(name) for name in (*self.rows, self.column, *self.fixed, self.repeat))
+        return (*self.table(record), *(record.get(name) for name in (*self.rows, self.column, self.repeat)))
+
+    def table(self, record: Record) -> Row:
+        """Its settings that a table has one value of."""
+        values = (record.get(name) for name in self.fixed)
+        return tuple(tuple(value) if isinstance(value, list) else value for value in values)

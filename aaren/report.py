@@ -92,7 +92,7 @@ def write_report(records: Sequence[Record], comparisons: Sequence[Comparison], f
         mine = newest([record for record in records if record["task"] == comparison.task], comparison.identity)
         counted += mine
         for grid in grids(comparison, mine):
-            name = "-".join([comparison.task, *_fixed(grid).values()])
+            name = re.sub(r"[^\w.-]+", "_", "-".join([comparison.task, *_fixed(grid).values()]))
             for metric in comparison.metrics:
                 measured = grid.measured(metric)
                 if _varied(measured) or (measured.records and not _varied(grid)):
@@ -132,7 +132,7 @@ def grids(comparison: Comparison, records: Sequence[Record]) -> list[Grid]:
         everywhere = comparison.any_of in record and record[comparison.any_of] is None
         for value in values if everywhere and values else [None]:
             shown = record | {comparison.any_of: value} if everywhere and values else record
-            groups.setdefault(tuple(shown.get(name) for name in comparison.fixed), []).append(shown)
+            groups.setdefault(comparison.table(shown), []).append(shown)
     return [Grid(comparison, group) for group in groups.values()]
 
 
@@ -228,7 +228,8 @@ def _model(stream: Record) -> tuple[str, ...]:
 def _fixed(grid: Grid) -> dict[str, str]:
     """The settings that all its results share."""
     record = grid.records[0]
-    return {name: str(record[name]) for name in grid.comparison.fixed if record.get(name) is not None}
+    values = {name: record[name] for name in grid.comparison.fixed if record.get(name) is not None}
+    return {n: " ".join(map(str, value)) if isinstance(value, list) else str(value) for n, value in values.items()}
 
 
 def _name(grid: Grid) -> str:

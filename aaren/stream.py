@@ -141,7 +141,8 @@ class KeyedStream:
         self.dtype = dtype
         self.readout = readout
         self._row: dict[Hashable, int] = {}
-        self._state = self.model.initial_state(1, dtype=dtype)  # a row for each stream, and the free ones
+        # A row for each stream, and the free ones; written in place, so it must be nobody else's memory.
+        self._state = states.tree_map(torch.clone, self.model.initial_state(1, dtype=dtype))
         self._free = [0]
 
     def __len__(self) -> int:
@@ -204,7 +205,8 @@ class KeyedStream:
     @torch.inference_mode()
     def put(self, key: Hashable, state: states.State) -> None:
         """Goes on with a stream from a state, a batch of one of the same model, such as `get` or `Stream.state`; what
-        was known of this key is forgotten."""
+        was known of this key is forgotten. Raises ValueError if it is of another model or of several rows."""
+        state = _own_dtypes(dict(states.named_leaves(state)), self.model.initial_state(1, dtype=self.dtype))
         if states.batch_size(state) != 1:
             raise ValueError(f"state must be of one row, got {states.batch_size(state)}")
         if key not in self._row:

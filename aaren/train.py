@@ -115,6 +115,8 @@ def fit(
         ValueError: the checkpoint is damaged or of another run.
     """
     accelerator = require("accelerate", "tasks").Accelerator()
+    if accelerator.mixed_precision != "no":
+        run += f" in {accelerator.mixed_precision}"
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     wrapped, optimiser = accelerator.prepare(model, optimiser)
     best = {name: value.clone() for name, value in model.state_dict().items()}

@@ -74,7 +74,8 @@ def names_of(folder):
 
 
 def test_each_cell_has_a_fresh_process_and_a_line_in_the_results(tmp_path):
-    said = run(fakes(tmp_path, "a", "scan"), tmp_path)
+    cells = fakes(tmp_path, "a", "scan")
+    said, cell_of = run(cells, tmp_path), {cell.name: cell for cell in cells}
     assert said[0] == "2 cells, 0 of them done before"
     assert said[1] == "cell 1 of 2 starts: task fake, name a"
     assert said[-1].startswith("cell 2 of 2 ended after 0:00:")
@@ -83,6 +84,8 @@ def test_each_cell_has_a_fresh_process_and_a_line_in_the_results(tmp_path):
     assert [record["name"] for record in records] == ["a", "scan"]
     assert len({os.getpid(), *(record["pid"] for record in records)}) == 3
     assert all(record["progress"] and record["commit"] == commit() for record in records)
+    for record in records:  # also where the tree was changed as the cell ran
+        assert json.loads((cell_of[record["name"]].out / "result.json").read_text()) == record
 
 
 def test_several_at_a_time_have_a_thread_each(tmp_path):

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from aaren.cli.forecast import FORECAST
 from aaren.comparison import Comparison, Metric
 from aaren.report import decimals, markdown, markdown_table, rich_table, size, spread, write_report
 
@@ -135,6 +136,21 @@ def test_what_cannot_be_reported(tmp_path):
         write_report([], [TOY], tmp_path)
     with pytest.raises(ValueError, match="task of a result must be one of toy, stream, got 'forecast'"):
         write_report([result("gru", 0, 0.5, task="forecast")], [TOY], tmp_path)
+
+
+def test_results_that_cannot_be_compared_stand_in_tables_of_their_own(tmp_path):
+    records = [
+        {"task": "forecast", "data": "ETTh1", "horizon": 96, "layer": layer, "target": target, "seed": 0, "mse": mse}
+        for target, some in ((None, (0.4, 0.42)), (["OT", "HUFL"], (0.05, 0.06)))
+        for layer, mse in zip(("aaren", "gru"), some, strict=True)
+    ]
+    sections = write_report(records, [FORECAST], tmp_path)
+    assert [section.title for section in sections if "MSE" in section.title] == [
+        "forecast: test MSE, every window",
+        "forecast, target OT HUFL: test MSE, every window",
+    ]
+    assert "Left out" not in sections[-1].note
+    assert (tmp_path / "forecast-OT_HUFL-mse.png").exists()
 
 
 def test_a_baseline_stands_in_the_tables_of_all_values(tmp_path):

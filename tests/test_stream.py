@@ -360,3 +360,40 @@ def test_a_stream_moves_among_those_with_keys_and_back(layer):
         keyed.put("moved", model.initial_state(2))
     with pytest.raises(KeyError):
         keyed.get("unknown")
+
+
+def test_keys_do_not_write_into_what_a_model_begins_with():
+    class Learned(nn.Module):
+        """A running sum from a start that is a parameter, twice the same tensor."""
+
+        d_model, constant_state, compilable, uses_elapsed = 3, True, True, False
+
+        def __init__(self):
+            super().__init__()
+            self.h0 = nn.Parameter(torch.ones(3))
+
+        def initial_state(self, batch_size, device=None, dtype=None):
+            start = self.h0.expand(batch_size, 3)
+            return start, start
+
+        def forward(self, x, state=None, *, padding_mask=None, reset=None):
+            a, b = self.initial_state(len(x)) if state is None else state
+            return (a + 2 * b)[:, None], (a + x[:, 0], b + 2 * x[:, 0])
+
+    model: Any = Learned().eval()
+    stream, keyed = Stream(model, dtype=torch.float32), KeyedStream(model, dtype=torch.float32)
+    for token in torch.randn(4, 3):
+        assert_close(keyed.push({"a": token})["a"], stream.push(token))
+    copy: Any = keyed.model
+    assert copy.h0.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_state_of_another_model_is_not_put_among_those_with_keys():
+    keyed = KeyedStream(make("gru"))
+    for other, message in (
+        (torch.zeros(1, 2), "state must have the leaves"),
+        (Encoder(2, 6, 2, 16, layer="gru").eval(), "must be like"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            keyed.put("a", other if isinstance(other, torch.Tensor) else other.initial_state(1))
+    assert keyed.keys == []

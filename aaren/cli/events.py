@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 EVENTS = Comparison(
     task="events",
+    fixed=("time", "sequence", "mark", "start", "end", "preset", "most_updates"),
     rows=("data",),
     column="layer",
     metrics=(

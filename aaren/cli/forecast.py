@@ -26,7 +26,10 @@ FORECAST = Comparison(
         Metric("mae", "test MAE, every window"),
         Metric("stream_mse", "test MSE, one stream that is never reset"),
     ),
-    fixed=("normalise", "context", "preset", "most_updates"),
+    fixed=(
+        *("normalise", "context", "time", "freq", "target", "known", "quantiles", "validation", "test"),
+        *("preset", "most_updates"),
+    ),
     any_of="normalise",
 )
 """How results of `Forecast` are read."""

@@ -33,7 +33,7 @@ class LabelledBatch(NamedTuple):
 
 
 def check_cases(X: Any, channels: int | None = None) -> list[np.ndarray]:
-    """X as a list of float32 arrays (channels, time_i).
+    """X as a list of arrays (channels, time_i), float64 if they are, else float32.
 
     Args:
         X: array (cases, channels, time), or a sequence of arrays (channels, time_i): the convention of aeon.
@@ -51,7 +51,8 @@ def check_cases(X: Any, channels: int | None = None) -> list[np.ndarray]:
     cases = []
     for number, case in enumerate(X):
         try:
-            case = np.asarray(case, dtype=np.float32)
+            case = np.asarray(case)
+            case = case if case.dtype == np.float64 else case.astype(np.float32)
         except (TypeError, ValueError):
             raise ValueError(f"X must hold numbers, got something else in case {number}") from None
         if case.ndim != 2 or 0 in case.shape:
@@ -61,7 +62,8 @@ def check_cases(X: Any, channels: int | None = None) -> list[np.ndarray]:
         channels = channels or case.shape[0]
         if case.shape[0] != channels:
             raise ValueError(f"X must have {channels} channels in every case, got {case.shape[0]} in case {number}")
-        bad = np.argwhere(~np.isfinite(case))
+        with np.errstate(over="ignore"):
+            bad = np.argwhere(~np.isfinite(case.astype(np.float32)))
         if len(bad):
             channel, time = bad[0]
             raise ValueError(
@@ -75,15 +77,15 @@ def check_labels(y: Any, cases: Sequence[np.ndarray]) -> np.ndarray:
     """y as an array with a label for each case.
 
     Raises:
-        ValueError: another length, fewer than two classes, labels that are not all strings or all finite numbers.
+        ValueError: another length, fewer than two classes, labels that are not all strings or all whole numbers.
     """
     labels = np.asarray(y)
     if labels.ndim != 1 or len(labels) != len(cases):
         raise ValueError(f"y must have one label for each of the {len(cases)} cases, got shape {labels.shape}")
     if labels.dtype == object and all(isinstance(label, str) for label in labels):
         labels = labels.astype(str)
-    if labels.dtype.kind not in "Ubiuf" or (labels.dtype.kind == "f" and not np.isfinite(labels).all()):
-        raise ValueError(f"y must hold strings only or finite numbers only, got an array of {labels.dtype}")
+    if labels.dtype.kind not in "Ubiuf" or (labels.dtype.kind == "f" and not (labels == np.round(labels)).all()):
+        raise ValueError(f"y must hold strings only or whole numbers only, got others in an array of {labels.dtype}")
     if len(classes := np.unique(labels)) < 2:
         raise ValueError(f"y must have at least two classes, got only {classes.tolist()[0]!r}")
     return labels
@@ -178,7 +180,7 @@ def _read(file: Path) -> LabelledSequences:
     if len(X) == 0:
         raise ValueError(f"{str(file)!r} must be a readable .ts file with class labels, got no case")
     try:
-        cases = check_cases(X)
+        cases = [case.astype(np.float32) for case in check_cases(X)]
         return LabelledSequences(cases, check_labels(y, cases))
     except ValueError as error:
         raise ValueError(f"{str(file)!r}: {error}") from None

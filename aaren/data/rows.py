@@ -60,10 +60,7 @@ class Rows:
         self.layout = layout
         observed = ~np.isnan(series.values)
         values = np.nan_to_num(_scaled(series.values, layout.values))
-        if np.abs(values).max(initial=0.0) > LARGEST:
-            raise ValueError(
-                f"X must be finite in units of each channel's spread in the training part, got {np.abs(values).max():g}"
-            )
+        _check_size(values)
         self.values = values.astype(np.float32)
         self.observed = observed
         self.elapsed = series.elapsed.astype(np.float32)
@@ -77,6 +74,8 @@ class Rows:
         ]
         if layout.irregular:
             covariates.append(np.log(series.elapsed)[:, None])
+        for columns in (*covariates, known):
+            _check_size(columns)
         self.now = np.concatenate([self.values, observed, *covariates], axis=1).astype(np.float32)
         self.known = known.astype(np.float32)
 
@@ -95,6 +94,11 @@ class Rows:
         """What followed the origins (origins, horizon, channels), and which of it was observed."""
         after = origins[:, None] + 1 + np.arange(self.layout.horizon)
         return self.values[after], self.observed[after]
+
+
+def _check_size(columns: np.ndarray) -> None:
+    if (most := np.abs(columns[~np.isnan(columns)]).max(initial=0.0)) > LARGEST:
+        raise ValueError(f"X must be finite in units of each column's spread in the training part, got {most:g}")
 
 
 def _scaled(columns: np.ndarray, scales: Sequence[tuple[float, float]]) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Multivariate series as arrays: columns and their roles, times, missing values, and what cannot be learned from."""
 
+import re
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -216,7 +218,7 @@ def _times(frame: "pandas.DataFrame", column: str | None) -> tuple[np.ndarray, b
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # pandas tells that it tries every cell on its own
-                dates = pandas.to_datetime(raw)
+                dates = _dates_in(raw)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"time column {column!r} must hold dates or numbers, got {str(error).splitlines()[0]}"
@@ -230,6 +232,23 @@ def _times(frame: "pandas.DataFrame", column: str | None) -> tuple[np.ndarray, b
         row = int((~np.isfinite(times)).argmax())
         raise ValueError(f"times must be neither missing nor infinite, got {raw.iloc[row]} in row {row}")
     return times, dated, zone
+
+
+def _dates_in(raw: Any) -> Any:
+    """Dates of a column; raises ValueError if they are text that reads differently with the day or the month first: a
+    file may tell by its later rows, a stream cannot."""
+    pandas = require("pandas", "tasks")
+    if len(raw) == 0 or not re.match(r"\s*\d{1,2}\D\d{1,2}\D", str(raw.iloc[0])):
+        return pandas.to_datetime(raw)
+    readings = []
+    for dayfirst in (False, True):
+        with suppress(ValueError):
+            readings.append(pandas.to_datetime(raw, dayfirst=dayfirst))
+    if not readings:
+        raise ValueError(f"{raw.iloc[0]!r} and others of more than one form")
+    if any(not one.equals(readings[0]) for one in readings):
+        raise ValueError(f"{raw.iloc[0]!r}, whose first number may be the day or the month; write dates as 2020-02-01")
+    return readings[0]
 
 
 def _check_order(times: np.ndarray, dated: bool, zone: Any, column: str | None) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TEXT = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
 HEAD = 1 << 20  # bytes of a file in which its layout shows
+THOUSANDS = r"\s*[+-]?\d{1,3}(\.\d{3})+(,\d+)?\s*"
 
 
 def read_table(path: str | Path) -> "pandas.DataFrame":
@@ -130,7 +131,8 @@ def _read_text(path: Path) -> "pandas.DataFrame":
         head = file.read(HEAD)
     if b"\0" in head:
         raise ValueError("bytes that are no text in UTF-8")
-    lines = [line for line in head.decode("utf-8-sig", "replace").splitlines() if line.strip()]
+    text = head.decode("utf-8-sig", "replace")
+    lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise ValueError("no line of text")
     separator = max(",;\t", key=lines[0].count)
@@ -142,17 +144,25 @@ def _read_text(path: Path) -> "pandas.DataFrame":
     if (cells := len(next(rows, []))) > len(names):  # pandas would take the first column for an index
         raise ValueError(f"{cells} cells in the first row, but {len(names)} names of columns")
     some = (cell.strip() for line in lines[1:100] for cell in line.split(separator))
+    alone = len(names) == 1  # then a line without anything is a row without a value
     comma = separator != "," and any(re.fullmatch(r"[+-]?\d*,\d+", cell) for cell in some)
     frame = pandas.read_csv(
         path,
         sep=separator,
-        header=None if bare else 0,
+        header=None if bare else next(n for n, line in enumerate(text.splitlines()) if line.strip()) if alone else 0,
+        skip_blank_lines=not alone,
         decimal="," if comma else ".",
         encoding="utf-8-sig",
         encoding_errors="replace",
         low_memory=False,  # or a column may have several types
     )
     frame.columns = [str(name) for name in frame.columns]
+    if alone:
+        frame = frame.loc[: frame.last_valid_index()]
+    for name in frame.columns if comma else ():
+        cells = frame[name].dropna()
+        if not pandas.api.types.is_numeric_dtype(cells) and cells.astype(str).str.fullmatch(THOUSANDS).all():
+            raise ValueError(f"dots for thousands in column {name!r}, beside decimal commas; write 1234,5 for 1.234,5")
     return frame if bare else _check_names(frame, names)
 
 

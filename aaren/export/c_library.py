@@ -12,7 +12,7 @@ import numpy as np
 from aaren.export.c_source import Source
 from aaren.export.one_token import Deployment
 
-FLAGS = ("-std=c99", "-O3")
+FLAGS = ("-std=c99", "-pedantic-errors", "-O3")
 
 
 class CLibrary:
@@ -37,7 +37,7 @@ class CLibrary:
             raise FileNotFoundError(f"a C compiler must be installed to check the program, got no {compiler!r}")
         with tempfile.TemporaryDirectory() as folder:
             program, library = Path(folder) / "model.c", Path(folder) / "model.so"
-            program.write_text(source.text)
+            program.write_text(source.text, encoding="utf-8")
             command = [compiler, *flags, "-shared", "-fPIC", str(program), "-o", str(library), "-lm"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
@@ -45,7 +45,11 @@ class CLibrary:
             self.bytes = library.stat().st_size
             """of the library, code and constants"""
             self._library = ctypes.CDLL(str(library))
-        self._outputs = [np.empty(p.shape, np.dtype(str(p.dtype).removeprefix("torch."))) for p in deployment.outputs]
+        self._inputs, outputs = (
+            [np.dtype(str(port.dtype).removeprefix("torch.")) for port in ports]
+            for ports in (deployment.inputs, deployment.outputs)
+        )
+        self._outputs = [np.empty(p.shape, of) for p, of in zip(deployment.outputs, outputs, strict=True)]
         self.state = np.zeros(source.state_bytes + 8 * len(deployment.state), dtype=np.uint8)
         """the struct of the stream; put another in its place for another stream"""
         self._push = getattr(self._library, f"{name}_push")
@@ -58,7 +62,7 @@ class CLibrary:
 
     def push(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """One token of one row, arrays (1, ...); the outputs likewise."""
-        given = [np.ascontiguousarray(array) for array in inputs]
+        given = [np.ascontiguousarray(array, of) for array, of in zip(inputs, self._inputs, strict=True)]
         self._push(_address(self.state), *map(_address, given), *map(_address, self._outputs))
         return [array[None].copy() for array in self._outputs]
 

@@ -94,7 +94,7 @@ def _translate(deployment: Deployment) -> Program:
 
 
 def _identifier(name: str) -> str:
-    name = re.sub(r"\W", "_", name)
+    name = re.sub(r"\W", "_", name, flags=re.ASCII)
     return f"{name}_" if RESERVED.fullmatch(name) else name
 
 
@@ -149,7 +149,7 @@ def c_source(deployment: Deployment, name: str = "model") -> Source:
     Raises:
         ValueError: the model has an operator without a form in C, or `name` is no name in C.
     """
-    if not re.fullmatch(r"[A-Za-z_]\w*", name):
+    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise ValueError(f"name must be letters, digits and underscores, got {name!r}")
     program = _translate(deployment)
     statements = program.needed()
@@ -192,7 +192,7 @@ def _head(deployment: Deployment, flash: int, state: int, scratch: int) -> str:
         "",
         *ports,
         "",
-        f"   {_comment(json.dumps(about, ensure_ascii=True))} */",
+        f"   {_comment(json.dumps(about, ensure_ascii=False))} */",
     ]
     return "\n".join(lines)
 
@@ -204,7 +204,9 @@ def _comment(text: str) -> str:
 
 
 def _state_type(name: str, state: dict[str, Tensor]) -> str:
-    fields = [f"    {C_TYPES[leaf.dtype]} {_identifier(path)}[{leaf.numel()}];" for path, leaf in state.items()]
+    # C has neither empty arrays nor empty structs.
+    fields = [f"    {C_TYPES[x.dtype]} {_identifier(path)}[{max(x.numel(), 1)}];" for path, x in state.items()]
+    fields = fields or ["    char nothing;"]
     return "\n".join(["typedef struct {", *fields, f"}} {name}_state;", ""])
 
 
@@ -244,7 +246,7 @@ def _init(name: str, state: dict[str, Tensor]) -> str:
     for path, leaf in state.items():
         value = literal(initial_value(path, leaf), leaf.dtype)
         lines.append(f"    for (int i = 0; i < {leaf.numel()}; i++) {{ s->{_identifier(path)}[i] = {value}; }}")
-    body = "\n".join(lines)
+    body = "\n".join(lines) or "    s->nothing = 0;"
     return (
         f"void {name}_init({name}_state *s)\n{{\n{body}\n}}\n\n"
         f"void {name}_reset({name}_state *s)\n{{\n    {name}_init(s);\n}}\n"

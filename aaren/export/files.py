@@ -90,7 +90,7 @@ def _executorch(deployment: Deployment, name: str) -> _Written:
 
 
 def _c(deployment: Deployment, name: str) -> _Written:
-    name = re.sub(r"\W", "_", name)
+    name = re.sub(r"\W", "_", name, flags=re.ASCII)
     name = name if re.match(r"[A-Za-z_]", name) else f"model_{name}"
     source = c_source(deployment, name)
     library = CLibrary(source, name, deployment)

@@ -86,7 +86,7 @@ class RunningStatistics(nn.Module):
         if state is None:
             state = self.initial_state(values.shape[0], values.device)
         elapsed = torch.ones_like(values[..., 0]) if elapsed is None else elapsed
-        keep = torch.exp2(-elapsed / self.half_life)[..., None].expand_as(values)
+        keep = torch.exp2(-elapsed.to(state.weight.dtype) / self.half_life)[..., None].expand_as(values)
         sums, last = linear_scan(
             torch.cat([keep, keep], dim=-1),
             torch.cat([observed, observed * values], dim=-1),

@@ -86,10 +86,19 @@ def _forward(scores, values, decay, mask, reset, m0, u0, w0, m, u, w, outputs, g
                     g, k = gain[t * heads + h], keep[t * heads + h]
                     here, mean = (t * heads + h) * width, (chunk * heads + h) * width
                     counts = g != 0.0  # a value without weight may be anything: 0 · NaN would be NaN
-                    for d in range(width):
-                        x = k * w[mean + d] + (g * values[here + d] if counts else zero)
-                        w[mean + d] = x
-                        outputs[here + d] = x
+                    if (
+                        counts and g < 0.5
+                    ):  # k and g, rounded, do not add up to one: over many tokens the mean would drift
+                        for d in range(width):
+                            old = w[mean + d]
+                            x = old + g * (values[here + d] - old)
+                            w[mean + d] = x
+                            outputs[here + d] = x
+                    else:
+                        for d in range(width):
+                            x = k * w[mean + d] + (g * values[here + d] if counts else zero)
+                            w[mean + d] = x
+                            outputs[here + d] = x
             start = end
         for h in range(heads):
             carry = chunk * heads + h
@@ -138,13 +147,21 @@ def _backward(
                 for h in range(heads):
                     gate, here, carry = t * heads + h, (t * heads + h) * width, (chunk * heads + h) * width
                     g, k = gain[gate], keep[gate]
-                    for d in range(width):
-                        x = G[carry + d] + d_outputs[here + d]
-                        g_row[d] = x
-                        G[carry + d] = k * x
-                        d_values[here + d] = g * x
                     c = c_row[h] + d_scores[gate]
-                    c_row[h] = k * c
+                    if 0.0 < g < 0.5:  # as in the forward pass
+                        for d in range(width):
+                            x = G[carry + d] + d_outputs[here + d]
+                            g_row[d] = x
+                            G[carry + d] = x - g * x
+                            d_values[here + d] = g * x
+                        c_row[h] = c - g * c
+                    else:
+                        for d in range(width):
+                            x = G[carry + d] + d_outputs[here + d]
+                            g_row[d] = x
+                            G[carry + d] = k * x
+                            d_values[here + d] = g * x
+                        c_row[h] = k * c
                     if ageing:
                         if masked and mask[t]:
                             d_decay[gate] = 0.0

@@ -41,17 +41,16 @@ def along(stream: Backtest, windowed: Backtest, places: Sequence[int]) -> list[d
     Args:
         stream: errors of forecasts from a stream that began with row 0.
         windowed: errors of forecasts after the same rows.
-        places: numbers of rows.
+        places: numbers of rows; those without anything observed in that half are left out.
     """
     rows = stream.origins + 1  # that the stream has seen
     end = int(rows[-1])
     told = []
     for place in [*(place for place in places if rows[0] <= place < end), end]:
         some = (rows > place // 2) & (rows <= place)
-        errors = {
-            name: float(np.nanmean(one.squared[some])) for name, one in (("stream", stream), ("windowed", windowed))
-        }
-        told.append({"rows": place, **errors})
+        errors = {"stream": stream.squared[some], "windowed": windowed.squared[some]}
+        if all((~np.isnan(one)).any() for one in errors.values()):
+            told.append({"rows": place} | {name: float(np.nanmean(one)) for name, one in errors.items()})
     return told
 
 

@@ -26,6 +26,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Arguments of `Classifier`, the same for every layer. `paper` has the sizes of Feng et al.'s base code."""
 
 
+FLOAT32 = float(np.finfo(np.float32).eps)
+
+
 class Classifier(ClassifierMixin, NetworkEstimator):
     """Classifies sequences, at their end or after every sample of them.
 
@@ -96,6 +99,14 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         train, held = hold_out(target, self.validation, self.seed)
         samples = np.concatenate([cases[i] for i in train], axis=1).astype(np.float64)
         mean, scale = samples.mean(axis=1), samples.std(axis=1)
+        if any(case.dtype == np.float64 for case in cases):
+            lost = (FLOAT32 * np.abs(mean) > 1e-3 * scale) & (scale > 1e-9 * np.abs(mean))
+            if lost.any():
+                which = int(lost.argmax())
+                raise ValueError(
+                    f"X must have digits that float32 can hold, got a mean of {mean[which]:g} and a spread of "
+                    f"{scale[which]:g} in channel {which}; subtract the mean first"
+                )
         scale = np.where(scale > 1e-6 * np.abs(mean), scale, 1.0)  # a constant channel differs by rounding only
         model = self._build(cases[0].shape[0], len(classes))
         model.standardise(torch.from_numpy(mean), torch.from_numpy(scale))

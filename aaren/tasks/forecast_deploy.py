@@ -17,7 +17,10 @@ LONG = 500
 """Steps of the pause in an example."""
 
 START = 1.7e9
-"""When an example begins, in seconds since 1970."""
+"""When an example with dates begins, in seconds since 1970."""
+
+TOLERANCE = 1e-5
+"""Of the spread of a column: what its numbers may lose in float32."""
 
 SHORTEST = 1e-30
 """Steps between two rows, at least."""
@@ -122,8 +125,14 @@ def deploy_forecaster(
         dtype: precision of accumulating sums and of the data.
 
     Raises:
-        ValueError: the state of the model grows, or it is in a window.
+        ValueError: the state of the model grows, or it is in a window; data too far from zero for a dtype of float32.
     """
+    for mean, spread in (*layout.values, *layout.past, *layout.known, *layout.static):
+        if dtype == torch.float32 and abs(mean) * torch.finfo(dtype).eps > TOLERANCE * spread:
+            raise ValueError(
+                f"state must be float64 for data with a mean of {mean:g} and a spread of {spread:g}, whose digits "
+                f"float32 would lose, got float32"
+            )
     timed = kind.dated or roles.time is not None
     module = ForecasterStep(model, layout, kind, timed, dtype)
     channels, horizon = len(kind.names), layout.horizon
@@ -153,9 +162,11 @@ def deploy_forecaster(
         for port in inputs:
             if port.name == "time":
                 # Without a fixed distance: some rows late, some close to the next, once a long pause.
-                late = 0.0 if roles.freq else 0.9999 if number % 10 == 0 else random.uniform(0.001, 0.5)
+                # Dates in seconds have steps of 2e-7: rows are not closer than some of them.
+                most = 0.9999 if not kind.dated else float(np.clip(1 - 1e-6 / kind.step, 0.5, 0.9999))
+                late = 0.0 if roles.freq else most if number % 10 == 0 else random.uniform(0.001, 0.5)
                 late += 0.0 if roles.freq or number < LONG else LONG
-                arrays.append(np.full(rows, START + (number + late) * kind.step))
+                arrays.append(np.full(rows, (START if kind.dated else 0.0) + (number + late) * kind.step))
                 continue
             scales = np.array(getattr(layout, {"future": "known"}.get(port.name, port.name)))
             array = scales[:, 0] + scales[:, 1] * random.normal(size=(rows, *port.shape))

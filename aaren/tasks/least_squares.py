@@ -39,7 +39,11 @@ class Moments(NamedTuple):
         penalty = np.eye(size)
         penalty[-1, -1] = 0
         scale = np.trace(self.features[:, :-1, :-1], axis1=1, axis2=2) / (size - 1)
-        return np.linalg.solve(self.features + strength * scale[:, None, None] * penalty, self.mixed)
+        matrix = self.features + strength * scale[:, None, None] * penalty
+        matrix[:, np.arange(size), np.arange(size)] += (
+            matrix.diagonal(axis1=1, axis2=2) == 0
+        )  # nothing observed: 0 then
+        return np.linalg.solve(matrix, self.mixed)
 
     def errors(self, weights: np.ndarray) -> np.ndarray:
         """(maps,) sums of squared errors of maps (maps, K, steps)."""

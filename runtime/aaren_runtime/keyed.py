@@ -59,11 +59,16 @@ class KeyedSession:
             raise ValueError(f"tokens must map keys to tokens, got {type(tokens).__name__}")
         if not tokens:
             return {}
+        first = self.model.inputs[0].name
+        if first in others:
+            raise ValueError(f"inputs must be given once, got {first} twice: it is that of the keys")
         for name, values in others.items():
+            if not isinstance(values, Mapping):
+                raise ValueError(f"{name} must map keys to values, got {type(values).__name__}")
             if without := [key for key in tokens if key not in values]:
                 raise ValueError(f"{name} must have a value for every key pushed, got none for {without[0]!r}")
         columns = {name: [values[key] for key in tokens] for name, values in others.items()}
-        inputs = self.model.accept({self.model.inputs[0].name: list(tokens.values()), **columns}, len(tokens))
+        inputs = self.model.accept({first: list(tokens.values()), **columns}, len(tokens))
         new = [key for key in tokens if key not in self._row]
         self._make_room(len(new))
         row_of = dict(zip(new, reversed(self._free), strict=False))

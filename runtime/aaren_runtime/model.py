@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +21,9 @@ KEY = "aaren"
 
 TIME, CLOCK = "time", "state.time"
 """Input and leaf of models whose rows come with their time."""
+
+LARGEST = 2**30
+"""Bytes of the state of a row, at most."""
 
 TYPES = {
     "tensor(float)": "float32",
@@ -128,13 +133,19 @@ class Model:
         )
         wanted = {one.name for one in (*self.inputs, *self.leaves)}
         given = {one.name for one in self.runtime.get_inputs()}
-        results = {one.name for one in self.runtime.get_outputs()}
-        if wanted != given or not {*(p.name for p in self.outputs), *(x.next for x in self.leaves)} <= results:
+        has = {one.name: _form(one) for one in (*self.runtime.get_inputs(), *self.runtime.get_outputs())}
+        said_of = [*((one.name, one) for one in (*self.inputs, *self.leaves, *self.outputs))]
+        said_of += [(leaf.next, leaf) for leaf in self.leaves]
+        names = [name for name, _ in said_of]
+        if wanted != given or not set(names) <= set(has) or len(set(names)) < len(names) or not self.outputs:
             raise ValueError("what it says of its inputs and outputs is not what it has")
-        has = {one.name: (list(one.shape[1:]), TYPES.get(one.type)) for one in self.runtime.get_inputs()}
-        for one in (*self.inputs, *self.leaves):
-            if has[one.name] != (list(one.shape), one.dtype.name):
-                raise ValueError(f"{one.name} is not of the shape and type that it says")
+        for name, one in said_of:
+            if has[name] != (list(one.shape), one.dtype.name):
+                raise ValueError(f"{name} is not of the shape and type that it says")
+        if any(port.missing is not True and port.missing is not False for port in self.inputs):
+            raise ValueError("missing is neither true nor false")
+        if sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in self.leaves) > LARGEST:
+            raise ValueError(f"its state has more than {LARGEST:,} bytes")
         self._wanted = [*(port.name for port in self.outputs), *(leaf.next for leaf in self.leaves)]
 
     def initial_state(self, batch_size: int) -> State:
@@ -166,9 +177,8 @@ class Model:
             raise ValueError(f"time must {wanted} before, got {np.nanmin(passed):g} after it")
         step = self.about.get("step", 1.0)
         if self.about.get("freq") and (np.abs(passed - step) > 1e-3 * step).any():
-            raise ValueError(
-                f"time must be one step, {step:g}, later, got {np.nanmax(passed):g}; push rows left out as NaN"
-            )
+            other = passed[np.abs(passed - step) > 1e-3 * step][0]
+            raise ValueError(f"time must be one step, {step:g}, later, got {other:g}; push rows left out as NaN")
 
     def accept(self, given: Mapping[str, Any], rows: int) -> dict[str, np.ndarray]:
         """Arguments as arrays (rows, ...), checked.
@@ -184,6 +194,11 @@ class Model:
         return {port.name: _accepted(port, given.get(port.name), rows) for port in self.inputs}
 
 
+def _form(one: Any) -> tuple[list[Any], str | None]:
+    """Shape without the rows, and type, of an input or output of the graph."""
+    return list(one.shape[1:]), TYPES.get(one.type)
+
+
 def check_outputs(inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
     """Raises ValueError if a number has overflowed."""
     if not all(np.isfinite(array).all() for array in outputs.values()):
@@ -196,6 +211,9 @@ def _seconds(times: Any) -> Any:
     times = np.asarray(times)
     if times.dtype.kind in "fiu":
         return times
+    texts = [one for one in times.flat if isinstance(one, str)]
+    if any(not re.match(r"\d{4}-\d\d", text) for text in texts):  # NumPy would take other digits for a year
+        raise ValueError(f"{TIME} must be dates such as 2024-03-01, or seconds since 1970, got {times.tolist()!r}")
     try:
         dates = times.astype("datetime64[us]")
     except (TypeError, ValueError):
@@ -209,9 +227,18 @@ def _accepted(port: Port, value: Any, rows: int) -> np.ndarray:
     if value is None:
         raise ValueError(f"{port.name} must be given ({port.about}), got none")
     try:
-        array = np.asarray(value, dtype=port.dtype)
-    except (TypeError, ValueError):
-        raise ValueError(f"{port.name} must be numbers, got {value!r}") from None
+        if np.iscomplexobj(value):
+            raise TypeError
+        array = np.asarray(value, dtype=port.dtype if port.dtype.kind == "f" else None)
+        if port.dtype.kind == "i":
+            with np.errstate(invalid="ignore"):
+                whole = array.astype(np.int64)
+            if not np.array_equal(whole, array):
+                raise TypeError
+            array = whole.astype(port.dtype)
+    except (TypeError, ValueError, OverflowError):
+        kind = "numbers" if port.dtype.kind == "f" else "whole numbers"
+        raise ValueError(f"{port.name} must be {kind}, got {value!r}") from None
     shape = (rows, *port.shape)
     if array.shape != shape:
         raise ValueError(f"{port.name} must have shape {shape}, got {array.shape}")

@@ -130,7 +130,7 @@ class Session:
         """
         arrays, metadata = read_arrays(path, KIND)
         state, steps = check_state(path, self.model, arrays, metadata), metadata.get("steps")
-        if not isinstance(steps, int) or not len(next(iter(state.values()))):
+        if type(steps) is not int or not len(next(iter(state.values()))):
             raise ValueError(f"{str(path)!r} must hold rows and a number of steps, got {steps!r}")
         self._memory, self.steps = Memory(self.model, state), steps
         self.batch_size = len(next(iter(state.values())))

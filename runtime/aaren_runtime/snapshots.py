@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import tokenize
 import uuid
 import zipfile
 import zlib
@@ -17,6 +18,7 @@ ABOUT = "about"
 DAMAGED = (
     *(ValueError, KeyError, EOFError, AttributeError, OSError),
     *(RuntimeError, zipfile.BadZipFile, zlib.error),  # of versions and methods of zip files
+    *(tokenize.TokenError, MemoryError, OverflowError),  # of the heads of arrays
 )
 """What reading a file that is no such file raises."""
 
@@ -55,6 +57,8 @@ def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
                 raise ValueError("a part is damaged")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("a part is no array")
         metadata = json.loads(str(arrays.pop(ABOUT)))
         if metadata.get("kind") != kind:
             raise ValueError(f"its kind is {metadata.get('kind')!r}")

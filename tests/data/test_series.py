@@ -245,6 +245,21 @@ def test_bad_input_is_told(X, roles, message):
     assert "\n" not in str(error.value)
 
 
+def test_days_and_months_are_not_mixed_up():
+    def days(dates):
+        return read_series(pandas.DataFrame({"when": dates, "a": 1.0}), Roles(time="when")).times / 86400
+
+    european, american = ["13/01/2020", "14/01/2020"], ["01/31/2020", "02/01/2020"]
+    assert days(european).tolist() == [18274, 18275]
+    assert days(american).tolist() == [18292, 18293]
+    assert days(["01/12/2020", "01/13/2020"])[0] == 18273  # as the second has no month 13
+    assert days(["2020-01-12", "2020-02-01"]).tolist() == [18273, 18293]
+    with pytest.raises(
+        ValueError, match="'01/02/2020', whose first number may be the day or the month; write dates as"
+    ):
+        days(["01/02/2020", "02/02/2020"])
+
+
 def test_one_row_off_the_grid_of_many():
     times = pandas.date_range("2020-01-01", periods=60_000, freq="h").to_series().reset_index(drop=True)
     times.iloc[-2] += pandas.Timedelta("20min")

@@ -53,6 +53,11 @@ def test_the_raw_layout_has_neither_names_nor_dates(tmp_path):
     assert counted.shape == (1, 3)
 
 
+def test_a_line_without_anything_is_a_row_of_a_single_column(tmp_path):
+    frame = read_table(write(tmp_path / "x.csv", "\nx\n1\n\n3\n\n5\n\n\n"))
+    np.testing.assert_array_equal(frame["x"], [1, np.nan, 3, np.nan, 5])
+
+
 @pytest.mark.parametrize("index", [False, True])
 def test_parquet(tmp_path, index):
     frame = AS_FRAME.assign(date=pandas.to_datetime(AS_FRAME["date"]))
@@ -76,6 +81,7 @@ def test_parquet(tmp_path, index):
         ("x.csv", "a,b\n1,2,3\n3,4,5\n", "3 cells in the first row, but 2 names of columns"),
         ("x.csv", "a,b,a\n1,2,3\n", "several columns called 'a'"),
         ("x.csv", ",a\n0,2\n", "no name for column 1; was it written with an index?"),
+        ("x.csv", "date;a;b\nx;1.234;1,5\ny;12.345,5;2,5\n", "dots for thousands in column 'a', beside decimal commas"),
         ("x.csv", "1.5,2.5\n3,4\n", "no names of columns in the first line"),
         ("x.parquet", CSV, "must be a readable table, got: "),
     ],

@@ -1,6 +1,7 @@
 """Models in C: the same outputs, from a program that compiles without a warning."""
 
 import shutil
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,7 @@ from aaren.export.c_source import _Memory, c_source
 from aaren.export.check import check_same, flat_push, largest_difference
 from aaren.export.int8 import round_weights
 from aaren.export.one_token import Deployment, Port, deploy_layer
+from aaren.layers.aaren_gated import AarenGated
 from aaren.train import Recipe
 
 pytestmark = [
@@ -220,6 +222,8 @@ def test_a_difference_in_a_small_channel_or_in_what_is_missing_counts():
 def test_names_that_are_none_in_c_are_refused():
     with pytest.raises(ValueError, match="name must be letters, digits and underscores, got '2-x'"):
         c_source(deploy_layer(Encoder(1, 16, 2, 16).eval()), "2-x")
+    with pytest.raises(ValueError, match="name must be letters, digits and underscores, got 'x²'"):
+        c_source(deploy_layer(Encoder(1, 16, 2, 16).eval()), "x²")
 
 
 def test_a_compiler_that_is_not_there_is_named():
@@ -276,3 +280,19 @@ def test_a_difference_far_from_zero_counts():
     deployment = Deployment(_High(), *ports, lambda r, n, _: [r.normal(size=(n, 1)).astype(np.float32)], "test")
     right = flat_push(deployment)
     assert largest_difference(deployment, lambda x: [right(x)[0] + 1.0], steps=50) > 0.1
+
+
+def test_a_leaf_without_numbers_is_left_out():
+    encoder = Encoder(1, 16, 2, 16, layer=partial(AarenGated, kernel=1)).eval()
+    deployment = deploy_layer(encoder)
+    library = CLibrary(c_source(deployment), "model", deployment, flags=STRICT)
+    assert check_same(deployment, library.push) < 1e-6
+
+
+def test_inputs_of_another_type_are_converted():
+    deployment = deploy_layer(Encoder(1, 16, 2, 16).eval())
+    library = CLibrary(c_source(deployment), "model", deployment)
+    x = np.random.default_rng(0).normal(size=(1, 16)).astype(np.float32)
+    [y] = library.push([x])
+    library.reset()
+    np.testing.assert_array_equal(library.push([x.astype(np.float64)])[0], y)

@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import onnx
+import pandas
 import pytest
 import torch
 from aaren_runtime import KeyedSession, Session
 from onnx.external_data_helper import set_external_data
 
-from aaren import Encoder, Forecaster
+from aaren import Encoder, EventForecaster, Forecaster
 from aaren.data.series import Roles
 from aaren.export.check import largest_difference
 from aaren.export.files import export_model
@@ -95,7 +96,9 @@ def test_a_forecaster_streams_as_here(forecaster, rows, tmp_path):
         np.testing.assert_allclose(got, stream.push(row, future=future), atol=1e-4)
     with pytest.raises(ValueError, match="time must be later than that of the row before"):
         session.push(rows[0][2]["values"], **{n: v for n, v in rows[0][2].items() if n != "values"})
-    with pytest.raises(ValueError, match=r"time must be dates or seconds since 1970, got \['noon'\]"):
+    with pytest.raises(
+        ValueError, match=r"time must be dates such as 2024-03-01, or seconds since 1970, got \['noon'\]"
+    ):
         session.push(inputs["values"], **given | {"time": "noon"})
     with pytest.raises(ValueError, match="known must be finite, got"):
         session.push(inputs["values"], **given | {"known": [np.nan]})
@@ -183,6 +186,7 @@ def test_bytes_for_weights_make_a_small_file_of_the_same_outputs(tmp_path):
         ([1.0, np.inf], "x must be finite, got"),
         ([1.0, np.nan], "x must be finite, got"),
         (["a", "b"], "x must be numbers, got"),
+        ([1.0, 2j], "x must be numbers, got"),
     ],
 )
 def test_bad_samples_leave_the_state_as_it_was(vowels, x, message):
@@ -236,7 +240,14 @@ def test_bad_model_files_are_refused_in_one_line(vowels, tmp_path):
     assert not (tmp_path / "executed").exists()
     model = onnx.load(vowels)
     said = json.loads(model.metadata_props[0].value)
-    for wrong in ({**said, "format": 99}, {**said, "inputs": []}, {"task": "x"}, [1]):
+    [output], leaf = said["outputs"], said["state"][0]
+    for wrong in (
+        *({**said, "format": 99}, {**said, "inputs": []}, {"task": "x"}, [1]),
+        *({**said, "outputs": [{**output, **change}]} for change in ({"dtype": "float64"}, {"shape": [7]})),
+        *({**said, "outputs": outputs} for outputs in ([], [output, output])),
+        {**said, "state": [leaf, *said["state"]]},
+        {**said, "inputs": [{**said["inputs"][0], "missing": "yes"}]},
+    ):
         onnx.helper.set_model_props(model, {"aaren": json.dumps(wrong)})
         refused(model.SerializeToString())
     onnx.helper.set_model_props(model, {"aaren": json.dumps({**said, "format": 99})})
@@ -289,10 +300,14 @@ def test_rows_left_out_are_asked_for_with_a_freq(table, tmp_path):
     forecaster = Forecaster(horizon=2, context=8, roles=roles, recipe=Recipe(updates=1)).fit(table[["date", "wind"]])
     session = Session(export_model(forecaster.deployment(), tmp_path / "wind.onnx", "onnx").path)
     session.push([1.0], time="2024-03-01 10:00")
+    several = Session(tmp_path / "wind.onnx", 2)
+    several.push([[1.0], [1.0]], time=["2024-03-01 10:00"] * 2)
+    with pytest.raises(ValueError, match="time must be one step, 3600, later, got 1800"):
+        several.push([[1.0], [1.0]], time=["2024-03-01 11:00", "2024-03-01 10:30"])
     with pytest.raises(ValueError, match="time must be one step, 3600, later, got 7200; push rows left out as NaN"):
         session.push([1.0], time="2024-03-01 12:00")
     assert session.push([np.nan], time="2024-03-01 11:00")["forecast"].shape == (2, 1)
-    for wrong in ("NaT", np.timedelta64(1, "h"), True):
+    for wrong in ("NaT", np.timedelta64(1, "h"), True, "20240301", "17", ["1700000000"]):
         with pytest.raises(ValueError, match="time must be"):
             session.push([1.0], time=wrong)
 
@@ -345,3 +360,42 @@ def test_a_full_disk_leaves_the_older_snapshot(vowels, samples, tmp_path, monkey
         session.snapshot(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_keyed_tokens_are_given_once_and_by_key(vowels):
+    keyed = KeyedSession(vowels)
+    with pytest.raises(ValueError, match="inputs must be given once, got x twice"):
+        keyed.push({"a": [1.0, 2.0]}, x={"a": [50.0, 50.0]})
+    with pytest.raises(ValueError, match="y must map keys to values, got int"):
+        keyed.push({"a": [1.0, 2.0]}, y=5)  # type: ignore[arg-type]
+    assert len(keyed) == 0
+
+
+def test_whole_numbers_are_asked_for_where_they_are_meant(tmp_path):
+    events = EventForecaster("gru", d_model=8, nhead=2, num_layers=1, recipe=Recipe(updates=1))
+    events.fit([(np.arange(6.0), np.arange(6) % 3)] * 5)
+    session = Session(export_model(events.deployment(), tmp_path / "events.onnx", "onnx").path)
+    for mark in (1.9, np.nan, 1e300, 2**70, "a", None):
+        with pytest.raises(ValueError, match="mark must be"):
+            session.push(1.0, mark=mark)
+    assert session.steps == 0
+    first, second = session.push(1.0, mark=1.0), Session(tmp_path / "events.onnx").push(1.0, mark=np.int32(1))
+    np.testing.assert_array_equal(first["probabilities"], second["probabilities"])
+
+
+def test_steps_of_microseconds_are_drawn_as_far_apart_as_they_are(tmp_path):
+    wave = np.sin(np.arange(200.0))
+    for dates, step in ((False, 1e-6), (True, 1e-3)):
+        times = np.arange(200) * step
+        when = pandas.to_datetime(times, unit="s") if dates else times
+        forecaster = Forecaster(horizon=2, context=8, roles=Roles("when"), recipe=Recipe(updates=1))
+        forecaster.fit(pandas.DataFrame({"when": when, "a": wave}))
+        export_model(forecaster.deployment(), tmp_path / "a.onnx", "onnx")
+
+
+def test_data_far_from_zero_need_double_precision():
+    far = 1e6 + np.random.default_rng(0).normal(size=(200, 1))
+    forecaster = Forecaster(horizon=2, context=8, recipe=Recipe(updates=1)).fit(far)
+    with pytest.raises(ValueError, match="state must be float64 for data with a mean of 1e\\+06"):
+        forecaster.deployment(torch.float32)
+    forecaster.deployment(torch.float64)

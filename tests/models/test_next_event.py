@@ -166,7 +166,7 @@ def test_several_times_and_probabilities_at_once(coming):
 def test_what_is_nearly_always_a_tie_has_a_survival_without_a_step():
     location = torch.tensor([[math.log(RESOLUTION) - 3.0]], dtype=torch.float64, requires_grad=True)
     tie = NextEvent(
-        torch.zeros(1, 1).double(), location, torch.full((1, 1), 0.3).double(), torch.zeros(1, 0), RESOLUTION, 1
+        torch.zeros(1, 1).double(), location, torch.full((1, 1), 0.3).double(), torch.zeros(1, 0), RESOLUTION, 1.0
     )
     at, above = (
         tie.log_survival(torch.tensor([time], dtype=torch.float64)) for time in (RESOLUTION, 1.001 * RESOLUTION)

@@ -295,3 +295,21 @@ def test_operators_in_chunks_of_time_keep_their_promises(monkeypatch):
     a, b, h = (torch.rand(2, 9, 3), torch.randn(2, 9, 3), torch.randn(2, 3))
     arguments = (a.requires_grad_(), b.requires_grad_(), None, torch.rand(2, 9) < 0.2, h.requires_grad_())
     torch.library.opcheck(torch.ops.aaren.linear_scan_cpu, arguments)
+
+
+def test_means_of_many_tokens_do_not_drift():
+    scores, values = torch.randn(1, 2**16, 2), 1 + torch.randn(1, 2**16, 2, 4)
+
+    def run(dtype, size):
+        inputs, state, outputs = [x.to(dtype).requires_grad_() for x in (scores, values)], None, []
+        for chunk in zip(*(x.split(size, dim=1) for x in inputs), strict=True):
+            y, state = attention_scan(*chunk, state=state, backend="cpu")
+            outputs.append(y)
+        y = torch.cat(outputs, dim=1)
+        return y.double(), [x.double() for x in torch.autograd.grad(y[:, -1].sum(), inputs)]
+
+    for size in (2**16, 2**10):
+        (y, gradients), (exact, expected) = run(torch.float32, size), run(torch.float64, size)
+        assert (y - exact).abs().max() < 5e-5
+        for gradient, wanted in zip(gradients, expected, strict=True):
+            assert (gradient - wanted).abs().max() < 5e-5 * wanted.abs().max()

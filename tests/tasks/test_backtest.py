@@ -20,3 +20,12 @@ def test_along_looks_at_the_second_half_of_each_stretch():
         expected = np.mean(np.arange(first, last + 1) - 10)
         assert point["stream"] == pytest.approx(expected)
         assert point["windowed"] == pytest.approx(expected + 100)
+
+
+def test_along_leaves_out_where_nothing_was_observed():
+    tally = Tally()
+    observed = np.ones((10, 2, 1), dtype=bool)
+    observed[2:5] = False
+    tally.add(np.ones((10, 2, 1)), observed)
+    errors = tally.result(np.arange(10))
+    assert [told["rows"] for told in along(errors, errors, [2, 5, 8])] == [2, 8, 10]  # rows 3 to 5 had none

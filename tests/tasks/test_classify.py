@@ -240,3 +240,15 @@ def test_bad_input_names_the_argument(fitted, call, message):
 def test_presets_are_arguments():
     for preset in PRESETS.values():
         assert set(preset) <= set(Classifier().get_params())
+
+
+def test_digits_that_float32_would_lose_are_not_lost_silently():
+    X, y = waves()
+    far = [np.asarray(case, dtype=np.float64) + 5e6 for case in X]
+    with pytest.raises(
+        ValueError, match=r"X must have digits that float32 can hold, got a mean of 5e\+06 .* channel 0"
+    ):
+        classifier(recipe=Recipe(updates=1)).fit(far, y)
+    constant = [np.concatenate([case, np.full_like(case[:1], 5e6)]) for case in far]
+    near = [case - np.array([[5e6]] * len(case[:-1]) + [[0.0]]) for case in constant]
+    classifier(recipe=Recipe(updates=1)).fit(near, y)

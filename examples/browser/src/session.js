@@ -90,8 +90,10 @@ export class Session {
     const before = this.state["state.time"];
     if (!time || !before || Number.isNaN(before.data[0])) return; // NaN: the first row
     const passed = time.data[0] - before.data[0];
-    if (passed <= 0) throw new Error(`time must be later than that of the row before, got ${passed} after it`);
-    const { freq, step } = this.about.about;
+    const { freq, step, ties } = this.about.about; // events may come at one time, rows may not
+    if (passed < 0 || (!ties && passed === 0)) {
+      throw new Error(`time must be later than the one before, got ${passed} after it`);
+    }
     if (freq && Math.abs(passed - step) > 1e-3 * step) {
       throw new Error(`time must be one step, ${step}, later, got ${passed}; push rows left out as NaN`);
     }
@@ -139,7 +141,12 @@ function accepted(port, value) {
   if (value === undefined) throw new Error(`${port.name} must be given (${port.about}), got none`);
   const numbers = (Array.isArray(value) || ArrayBuffer.isView(value) ? Array.from(value) : [value]).flat(Infinity);
   if (numbers.length !== size(port)) throw new Error(`${port.name} must be ${size(port)} numbers, got ${numbers.length}`);
-  const array = numbers.map((number) => (number === null ? NaN : number));
+  if (port.dtype === "int64") {
+    if (!numbers.every(Number.isSafeInteger)) throw new Error(`${port.name} must be whole numbers, got ${numbers}`);
+    return tensor(port, (target) => target.set(numbers.map(BigInt)));
+  }
+  const exact = (number) => (port.dtype === "float32" && typeof number === "number" ? Math.fround(number) : number);
+  const array = numbers.map((number) => (number === null ? NaN : exact(number)));
   if (!array.every((number) => Number.isFinite(number) || (port.missing && Number.isNaN(number)))) {
     throw new Error(`${port.name} must be finite${port.missing ? ", or NaN" : ""}, got ${array}`);
   }
