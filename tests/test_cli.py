@@ -61,8 +61,9 @@ def test_classify_writes_a_model_and_a_result(trained, waves_folder):
     assert {"layer": "aaren", "preset": "small", "seed": 0, "updates": 150}.items() <= result.items()
     settings = Classify(str(waves_folder), trained, updates=150).settings()
     assert settings.items() <= result.items()
-    for name in ("commit", "torch", "train_seconds", "peak_memory_bytes", "parameters", "validation_accuracy"):
+    for name in ("commit", "torch", "train_seconds", "parameters", "validation_accuracy"):
         assert result[name], name
+    assert result["peak_memory_bytes"] >= 0  # 0 where the process had used as much before
     assert sorted(path.name for path in trained.iterdir()) == ["model", "result.json"]
     X, y = waves()
     assert Classifier.load(trained / "model").score(X[40:], y[40:]) == result["accuracy"]

@@ -371,6 +371,7 @@ def test_training_resumes_exactly(tmp_path):
         EventForecaster(**arguments, recipe=BRIEF).fit(marked(7))
 
 
+@pytest.mark.unchecked  # as types are checked here
 @pytest.mark.parametrize(
     ("event", "message"),
     [
@@ -396,6 +397,7 @@ def test_bad_events_leave_streams_as_they_were(fitted, event, message):
     assert keyed.keys == ["a"]
 
 
+@pytest.mark.unchecked  # as types are checked here
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
