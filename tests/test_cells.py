@@ -41,7 +41,7 @@ class Fake:
         if self.name == "scan":
             scan()
         self.out.mkdir(parents=True)
-        result = {"pid": os.getpid(), "progress": progress, **environment()}
+        result = {"pid": os.getpid(), "progress": progress, **environment(), "commit": "as it ended"}
         (self.out / "result.json").write_text(json.dumps(self.settings() | result))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TEXT = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
 HEAD = 1 << 20  # bytes of a file in which its layout shows
-THOUSANDS = r"\s*[+-]?\d{1,3}(\.\d{3})+(,\d+)?\s*"
+WHOLE = r"\s*[+-]?\d+(\.\d{3})*(,\d+)?\s*"  # dots for thousands, if any; read with decimal commas
 
 
 def read_table(path: str | Path) -> "pandas.DataFrame":
@@ -161,7 +161,10 @@ def _read_text(path: Path) -> "pandas.DataFrame":
         frame = frame.loc[: frame.last_valid_index()]
     for name in frame.columns if comma else ():
         cells = frame[name].dropna()
-        if not pandas.api.types.is_numeric_dtype(cells) and cells.astype(str).str.fullmatch(THOUSANDS).all():
+        if pandas.api.types.is_numeric_dtype(cells):
+            continue
+        texts = cells.astype(str).str
+        if texts.fullmatch(WHOLE).all() and texts.contains(".", regex=False).any():
             raise ValueError(f"dots for thousands in column {name!r}, beside decimal commas; write 1234,5 for 1.234,5")
     return frame if bare else _check_names(frame, names)
 

@@ -86,9 +86,8 @@ def _forward(scores, values, decay, mask, reset, m0, u0, w0, m, u, w, outputs, g
                     g, k = gain[t * heads + h], keep[t * heads + h]
                     here, mean = (t * heads + h) * width, (chunk * heads + h) * width
                     counts = g != 0.0  # a value without weight may be anything: 0 · NaN would be NaN
-                    if (
-                        counts and g < 0.5
-                    ):  # k and g, rounded, do not add up to one: over many tokens the mean would drift
+                    # k and g, rounded, do not add up to one: over many tokens the mean would drift.
+                    if counts and g < 0.5:
                         for d in range(width):
                             old = w[mean + d]
                             x = old + g * (values[here + d] - old)

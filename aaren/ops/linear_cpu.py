@@ -99,10 +99,10 @@ def scan_forward(a: Tensor, b: Tensor, padding_mask: Tensor | None, reset: Tenso
     end, outputs = empty((batch, len(jobs), width), start.dtype), empty(a.shape, array(b).dtype)
 
     def pass_on() -> None:
-        carry = end[:, 0]
-        for n, factor in enumerate(_products(a, padding_mask, reset, len(jobs))[1:], start=1):
+        carry, factors = end[:, 0], _products(a, padding_mask, reset, len(jobs))
+        for n in range(1, len(jobs)):  # the last end is not there yet, and nobody asks for it
+            carry = end[:, n - 1] + factors[n - 1] * carry if n > 1 else carry
             start[:, n] = carry
-            carry = end[:, n] + factor * carry
 
     arrays = (array(a), array(b), or_none(padding_mask), or_none(reset), start, end, outputs)
     run(_forward, lambda units: (*arrays, units), jobs, pass_on)
