@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 
 import gymnasium
 import numpy as np
@@ -44,6 +45,8 @@ def test_files_are_written_and_the_data_is_beaten(trained, file):
     assert settings.items() <= result.items()
     assert result["return"] > 3.0 > 1.0 > result["data_mean"]
     assert result["return_mean"] < result["return"] - 1
+    assert abs(result["return_mean"] - result["data_mean"]) <= result["return_missed"] < 7
+    assert result["score_missed"] is None
     assert result["score"] is None  # nobody has said what an expert earns here
     for name in ("train_seconds", "parameters", "token_us", "state_bytes", "validation_error", "length"):
         assert result[name] > 0, name
@@ -67,8 +70,32 @@ def test_a_crash_of_the_environment_loses_no_training(file, tmp_path, monkeypatc
 
     monkeypatch.setattr("torch.optim.AdamW.step", refuse)
     main([str(part) for part in (*command, "--out", tmp_path)])
-    assert json.loads((tmp_path / "result.json").read_text())["updates"] == 30
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["updates"] == 30
+    assert result["peak_memory_bytes"] is None  # training was in another process
     assert not list(tmp_path.glob("checkpoint-*"))
+
+
+@pytest.mark.parametrize("error", [OSError("no display"), KeyboardInterrupt()])
+def test_a_result_does_not_wait_for_its_picture(error, file, tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("matplotlib.image.imsave", fail)
+    command = ["control", "--data", file, "--environment", toy_world.ID, "--episodes", 2, "--updates", 3]
+    with suppress(SystemExit):  # Ctrl-C ends the command
+        main([str(part) for part in (*command, "--out", tmp_path)])
+    assert json.loads((tmp_path / "result.json").read_text())["updates"] == 3
+    assert not (tmp_path / "frames.png").exists()
+    if isinstance(error, OSError):
+        assert "no frames.png: OSError: no display" in capsys.readouterr().err
+
+
+def test_three_tokens_a_step_are_a_protocol(file, tmp_path):
+    place = ["--protocol", "published", "--environment", toy_world.ID, "--episodes", "2", "--updates", "3"]
+    main(["control", "--data", str(file), *place, "--out", str(tmp_path)])
+    agent = DecisionAgent.load(tmp_path / "model")
+    assert (agent.context, agent.tokens_per_step) == (20, 3)
 
 
 def test_a_comparison_has_a_table_for_each_protocol(file, tmp_path, capsys):

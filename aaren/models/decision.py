@@ -12,9 +12,6 @@ from aaren.models.encoder import Encoder
 from aaren.ops.lags import tokens_since
 from aaren.shapes import PaddingMask, Reset
 
-PARTS = 3
-"""Tokens in a step: the action before, the return-to-go, the observation."""
-
 
 class Policy(nn.Module):
     """What policies have in common: the layout of their tokens, the scales of numbers and the bounds of actions.
@@ -62,13 +59,15 @@ class Policy(nn.Module):
 class DecisionModel(Policy):
     """The action of every step. Follows the contract with the steps of `Policy` as tokens.
 
-    Inside, a step is three tokens of the encoder, in the order in which they become known: the action before, the
-    return-to-go, the observation; the action is read off the last. These are the sequences of Chen et al. 2021
-    (Decision Transformer) with their last action moved to the next step. In the first step that a state has seen there
-    is no action before: a learned token stands in its place, whatever x holds there.
+    Inside, a step is one token of the encoder: the action before, the return-to-go and the observation, each embedded,
+    and added. Or it is three, in the order in which they become known, and the action is read off the last: the
+    sequences of Chen et al. 2021 (Decision Transformer) with their last action moved to the next step. A layer whose
+    query is fixed hardly sees the return-to-go there: one token among three times as many as there were steps. In the
+    first step that a state has seen there is no action before: a learned vector stands in its place, whatever x holds.
 
     Args:
         observation, action: numbers in each.
+        tokens_per_step: 1 or 3.
         d_model, nhead, dim_feedforward, num_layers, layer, dropout: see `Encoder`.
     """
 
@@ -79,6 +78,7 @@ class DecisionModel(Policy):
         observation: int,
         action: int,
         *,
+        tokens_per_step: int = 1,
         d_model: int = 64,
         nhead: int = 4,
         dim_feedforward: int = 128,
@@ -87,7 +87,9 @@ class DecisionModel(Policy):
         dropout: float = 0.1,
     ):
         super().__init__(observation, action)
-        self.d_model = d_model
+        if tokens_per_step not in (1, 3):
+            raise ValueError(f"tokens_per_step must be 1 or 3, got {tokens_per_step}")
+        self.tokens_per_step, self.d_model = tokens_per_step, d_model
         self.register_buffer("periods", whole_periods(d_model), persistent=False)
         self.embed_action = nn.Linear(action, d_model)
         self.embed_return = nn.Linear(1, d_model)
@@ -98,6 +100,9 @@ class DecisionModel(Policy):
         self.encoder = Encoder(num_layers, d_model, nhead, dim_feedforward, layer=layer, dropout=dropout)
         self.head = nn.Linear(d_model, action)
         self.constant_state, self.compilable = self.encoder.constant_state, self.encoder.compilable
+
+    def extra_repr(self) -> str:
+        return f"tokens_per_step={self.tokens_per_step}"
 
     def initial_state(
         self, batch_size: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -123,18 +128,18 @@ class DecisionModel(Policy):
             state = self.initial_state(x.shape[0], x.device)
         check_rows(state["steps"], x.shape[0])
         steps, total = tokens_since(state["steps"], x, padding_mask, reset)
-        tokens = self._tokens(x, steps)
+        tokens, parts = self._tokens(x, steps), self.tokens_per_step
         if x.shape[1] == 1:  # one token a call, as streams and exported graphs have it
             h, encoder = self.encoder(tokens[:, :, 0], state["encoder"], padding_mask=padding_mask, reset=reset)
-            for part in range(1, PARTS):
+            for part in range(1, parts):
                 h, encoder = self.encoder(tokens[:, :, part], encoder, padding_mask=padding_mask)
         else:
             flags: Any = {
-                "padding_mask": None if padding_mask is None else padding_mask.repeat_interleave(PARTS, dim=1),
-                "reset": None if reset is None else nn.functional.pad(reset[..., None], (0, PARTS - 1)).flatten(1),
+                "padding_mask": None if padding_mask is None else padding_mask.repeat_interleave(parts, dim=1),
+                "reset": None if reset is None else nn.functional.pad(reset[..., None], (0, parts - 1)).flatten(1),
             }
             h, encoder = self.encoder(tokens.flatten(1, 2), state["encoder"], **flags)
-            h = h[:, PARTS - 1 :: PARTS]
+            h = h[:, parts - 1 :: parts]
         if at is not None:
             h = h[torch.arange(h.shape[0], device=h.device)[:, None], at]
         return self.bounded(self.head(h)), {"steps": total, "encoder": encoder}
@@ -143,5 +148,7 @@ class DecisionModel(Policy):
         number, goal, observation, before = self.split(x)
         before = torch.where((steps == 1)[..., None], self.begin, self.embed_action(before))
         tokens = torch.stack([before, self.embed_return(goal), self.embed_observation(observation)], dim=2)
+        if self.tokens_per_step == 1:
+            tokens = tokens.sum(dim=2, keepdim=True)
         waves = sinusoids(number, self.periods)[..., : self.d_model]
         return self.dropout(self.norm(tokens + waves[:, :, None].to(x.dtype)))

@@ -35,13 +35,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 class DecisionAgent(Agent):
     """Learns from trajectories which actions earn a wanted return, and acts, with any layer, in one of two ways.
 
-    *Windowed*, as published (Chen et al. 2021): an action is computed from the latest `context` steps, all anew in each
-    step. *Streaming* (`context=None`): the network is trained on whole episodes, carrying its state from chunk to
-    chunk, and acts with the state it carries, in constant time and memory if the layer's state is constant.
+    *Windowed*, as published (Chen et al. 2021, with three tokens a step): an action is computed from the latest
+    `context` steps, all anew in each step. *Streaming* (`context=None`): the network is trained on whole episodes,
+    carrying its state from chunk to chunk, and acts with the state it carries, in constant time and memory if the
+    layer's state is constant.
 
     Args:
         layer: a name in `LAYERS`.
         d_model, nhead, dim_feedforward, num_layers, dropout: size of the model, see `DecisionModel`.
+        tokens_per_step: 1, or 3 as published, see `DecisionModel`.
         context: steps that an action is computed from; None = all of the episode.
         chunk: longest stretch of steps that gradients go through if there is no `context`; memory reaches further back.
         bounds: least and greatest action: two numbers, or two lists of a number for each part of an action.
@@ -68,6 +70,7 @@ class DecisionAgent(Agent):
         dim_feedforward: int = 128,
         num_layers: int = 2,
         dropout: float = 0.1,
+        tokens_per_step: int = 1,
         context: int | None = 20,
         chunk: int = 1000,
         bounds: Bounds = (-1.0, 1.0),
@@ -83,6 +86,7 @@ class DecisionAgent(Agent):
         self.dim_feedforward = dim_feedforward
         self.num_layers = num_layers
         self.dropout = dropout
+        self.tokens_per_step = tokens_per_step
         self.context = context
         self.chunk = chunk
         self.bounds = bounds
@@ -107,6 +111,6 @@ class DecisionAgent(Agent):
         return RECIPES["streaming" if self.context is None else "windowed"] if self.recipe is None else self.recipe
 
     def _network(self, observation: int, action: int) -> Any:
-        sizes = ("d_model", "nhead", "dim_feedforward", "num_layers", "layer", "dropout")
+        sizes = ("d_model", "nhead", "dim_feedforward", "num_layers", "layer", "dropout", "tokens_per_step")
         network = DecisionModel(observation, action, **{name: getattr(self, name) for name in sizes})
         return network if self.context is None else Windowed(network, self.context)

@@ -29,11 +29,11 @@ VALIDATION = 8
 MOST = 256
 """Trajectories in a batch at most, however short they are."""
 
-ROWS = 16
+ROWS = 4
 """Trajectories that are read at a time."""
 
-WINDOWS = 1 << 13
-"""Windows that are read at a time."""
+WINDOWS = 128
+"""Windows that are read at a time: less than training holds in memory."""
 
 
 def action_error(model: Any, batch: TrajectoryBatch, chunk: int, half: Tensor) -> Tensor:
@@ -91,13 +91,14 @@ class Drawer:
 
     def _chunks(self, random: np.random.Generator) -> list[Piece]:
         pieces, steps = [], 0
-        share = np.ceil(self.lengths / self.chunk)
+        long = self.lengths > self.chunk
+        # A chunk of a long one may begin before it or end after it, so that its first and last steps are as likely.
+        share = np.where(long, (self.lengths + self.chunk - 1) / self.chunk, 1)
         while steps < self.size * self.chunk and len(pieces) < MOST:
             which = int(random.choice(len(share), p=share / share.sum()))
             length, first, last = int(self.lengths[which]), 0, int(self.lengths[which])
-            if length > self.chunk:
-                place, offset = random.integers(0, length), random.integers(0, self.chunk)
-                first = int(place - (place + offset) % self.chunk)
+            if long[which]:
+                first = int(random.integers(1 - self.chunk, length))
                 first, last = max(first, 0), min(first + self.chunk, length)
             read = max(0, first - HISTORY * self.chunk)
             pieces.append(Piece(self.tokens[which], self.actions[which], read, first, last))

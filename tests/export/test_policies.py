@@ -18,13 +18,14 @@ BRIEF = Recipe(updates=2, batch_size=2, validate_every=2, keep="last")
 SIZES: Any = {"d_model": 16, "nhead": 2, "dim_feedforward": 16, "num_layers": 2}
 
 
-def agent(layer="aaren", context=None):
+def agent(layer="aaren", context=None, tokens_per_step=1):
     random = np.random.default_rng(0)
     some = [
         (random.normal(5, 3, (7, 3)), random.uniform([-1, 0], [1, 4], (7, 2)), random.normal(size=7)) for _ in range(5)
     ]
     bounds = ((-1.0, 0.0), (1.0, 4.0))
-    return DecisionAgent(layer, context=context, bounds=bounds, recipe=BRIEF, **SIZES).fit(some)
+    arguments: Any = {"context": context, "bounds": bounds, "tokens_per_step": tokens_per_step}
+    return DecisionAgent(layer, recipe=BRIEF, **arguments, **SIZES).fit(some)
 
 
 def episode():
@@ -33,8 +34,9 @@ def episode():
 
 
 @pytest.mark.parametrize("layer", ["aaren", "aaren_gated", "gru", "mingru"])
-def test_the_runtime_acts_as_the_agent(layer, tmp_path):
-    made = agent(layer)
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_the_runtime_acts_as_the_agent(layer, tokens, tmp_path):
+    made = agent(layer, tokens_per_step=tokens)
     export_model(made.deployment(), tmp_path / "policy.onnx", "onnx")
     session, stream = Session(tmp_path / "policy.onnx"), made.stream(4.0)
     for _ in range(2):  # a reset begins a new episode

@@ -62,8 +62,8 @@ def events(layer):
     return Square(model, 2, 9)
 
 
-def decisions(layer):
-    model = DecisionModel(3, 2, layer=layer, **SIZES)
+def decisions(layer, tokens_per_step=1):
+    model = DecisionModel(3, 2, layer=layer, tokens_per_step=tokens_per_step, **SIZES)
     torch.nn.init.normal_(model.begin)
     return Square(model, model.inputs, 2)
 
@@ -81,6 +81,7 @@ SUBJECTS = {name: lambda make=make: make(12, 3) for name, make in LAYERS.items()
     "clone": lambda: Square(Clone(3, 2, width=6), 7, 2),
     "decisions": lambda: decisions("aaren_decay"),
     "decisions, attention": lambda: decisions("attention"),
+    "decisions of three tokens": lambda: decisions("aaren_decay", 3),
     "events": lambda: events("aaren_decay"),
     "events, mingru": lambda: events("mingru"),
     "encoder": lambda: Encoder(2, 12, 3, 24, layer="aaren_decay"),

@@ -46,8 +46,9 @@ def played(stream, observations, rewards):
 
 @pytest.mark.parametrize("layer", ["aaren", "aaren_decay", "attention", "gru"])
 @pytest.mark.parametrize("context", [3, None])
-def test_acting_step_by_step_is_the_batch_computation(layer, context):
-    agent = fitted(layer, context)
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_acting_step_by_step_is_the_batch_computation(layer, context, tokens):
+    agent = fitted(layer, context, tokens_per_step=tokens)
     cases = [episode(9, 1), episode(5, 2)]
     for observations, rewards in cases:
         stream = agent.stream(rewards.sum())
@@ -176,23 +177,18 @@ def test_a_snapshot_of_something_else_is_refused(tmp_path):
 
 
 def test_every_step_is_as_likely():
-    """Of short and long episodes, and of one that is longer than a chunk."""
-    random = np.random.default_rng(0)
+    """Of short and long episodes, and the first and last of one that is longer than a chunk."""
     lengths = [10] * 20 + [100] * 5 + [450]
-    some = [
-        Trajectory(np.full((n, 1), number), random.normal(size=(n, 1)), np.zeros(n)) for number, n in enumerate(lengths)
-    ]
+    some = [Trajectory(np.full((n, 1), number), np.zeros((n, 1)), np.zeros(n)) for number, n in enumerate(lengths)]
     draw = Drawer([Trajectory(*(part.astype(np.float32) for part in one)) for one in some], 2, None, 100, seed=0)
-    seen = np.zeros(len(lengths))
-    steps = 0
-    for number in range(800):
+    seen = np.zeros((len(lengths), max(lengths)))
+    for number in range(4000):
         batch = draw(number)
         live = batch.x[~batch.padding_mask]
-        steps += len(live)
-        seen += np.bincount(live[:, 2].long(), minlength=len(lengths))
-        assert len(live) >= 2 * 100 or len(batch.x) > 1
-    per_step = seen / lengths
-    assert_allclose([per_step[:20].mean(), per_step[20:25].mean(), per_step[25]], steps / sum(lengths), rtol=0.08)
+        np.add.at(seen, (live[:, 2].long().numpy(), live[:, 0].long().numpy()), 1)
+        assert len(live) >= 2 * 100
+    places = seen[:20, :10], seen[20:25, :100], seen[25, :20], seen[25, 20:430], seen[25, 430:]
+    assert_allclose([place.mean() for place in places], seen.sum() / sum(lengths), rtol=0.1)
 
 
 def test_bad_arguments_are_refused():
@@ -200,6 +196,7 @@ def test_bad_arguments_are_refused():
     for arguments, says in (
         ({"context": 1}, "context must be at least 2"),
         ({"chunk": 1}, "chunk must be at least 2"),
+        ({"tokens_per_step": 2}, "tokens_per_step must be 1 or 3, got 2"),
         ({"validation": 0.0}, "validation must lie between 0 and 1"),
         ({"bounds": (-0.5, 0.5)}, "actions between -0.5 and 0.5"),
         ({"layer": "aarn"}, "aarn"),
