@@ -6,24 +6,19 @@ benchmarks/results/ablation.jsonl, and runs none twice; prints the table of docs
 of `attention` on the same set and seed, their geometric mean over sets.
 """
 
-import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from math import exp, log
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import torch
 import tyro
+from study import complete
 from torch import nn
 
-from aaren.bench import environment
 from aaren.data.parts import load_parts
-from aaren.files import read_json_lines
 from aaren.layers.aaren import rates_over
 from aaren.layers.aaren_gated import AarenGated
 from aaren.layers.protocol import LayerFactory
@@ -69,7 +64,6 @@ class Ablation:
 
 
 def run(variant: str, data: str, seed: int) -> dict[str, object]:
-    torch.set_num_threads(1)
     LAYERS["variant"] = VARIANTS[variant]
     parts = load_parts(data)
     held = parts.validation // 2
@@ -77,28 +71,16 @@ def run(variant: str, data: str, seed: int) -> dict[str, object]:
     forecaster.fit(parts.before_test[: parts.training + held])
     part = parts.before_test[parts.training + held - 96 :]
     return {
-        "variant": variant,
-        "data": data,
-        "seed": seed,
         "windowed": forecaster.backtest(part, windowed=True, stride=4).mse,
         "stream": forecaster.backtest(part, stride=4).mse,
         "updates": forecaster.training_.updates,
         "seconds": forecaster.training_.seconds,
-        **environment(),
     }
 
 
 def main(ablation: Ablation) -> None:
-    done = read_json_lines(RESULTS) if RESULTS.exists() else []
-    known = {(r["variant"], r["data"], r["seed"]) for r in done}
-    cells = [cell for cell in product(ablation.variants, SETS, range(ablation.seeds)) if cell not in known]
-    cells.sort(key=lambda cell: cell[2])
-    with ProcessPoolExecutor(ablation.jobs, mp_context=get_context("spawn")) as pool:
-        for result in pool.map(run, *zip(*cells, strict=True)) if cells else ():
-            done.append(result)
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(result) + "\n")
-    at = {(r["variant"], r["data"], r["seed"]): r for r in done}
+    cells = sorted(product(ablation.variants, SETS, range(ablation.seeds)), key=lambda cell: cell[2])
+    at = complete(run, ("variant", "data", "seed"), cells, RESULTS, jobs=ablation.jobs)
     print("| variant | windowed | stream | seconds |\n| --- | ---: | ---: | ---: |")
     for variant in ablation.variants:
         cells_of = []
@@ -108,7 +90,7 @@ def main(ablation: Ablation) -> None:
                 for s in range(ablation.seeds)
             ]
             cells_of.append(f"{mean(ratios):.3f} ± {stdev(ratios):.3f}" if len(ratios) > 1 else f"{ratios[0]:.3f}")
-        seconds = mean(r["seconds"] for r in done if r["variant"] == variant)
+        seconds = mean(at[cell]["seconds"] for cell in cells if cell[0] == variant)
         print(f"| {variant} | {cells_of[0]} | {cells_of[1]} | {seconds:.0f} |")
 
 

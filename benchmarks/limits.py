@@ -10,22 +10,21 @@ up to 8,192: a layer whose weights are 1/t answers ever more slowly.
 a fixed query cannot select by the key that is asked for; what depth can do about it is in the table.
 """
 
-import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import tyro
+from study import complete
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from aaren.bench import environment
-from aaren.files import read_json_lines
 from aaren.models.encoder import Encoder
 from aaren.train import Recipe, fit
 
@@ -134,41 +133,43 @@ def run_recall(layer: str, seed: int, num_layers: int) -> float:
         return (model(test.x)[:, -1].argmax(dim=-1) == test.target).float().mean().item()
 
 
+PARTS = {
+    "level": run_level,
+    "recall, 1 block": partial(run_recall, num_layers=1),
+    "recall, 2 blocks": partial(run_recall, num_layers=2),
+}
+
+
+def run(part: str, layer: str, seed: int) -> dict[str, Any]:
+    start = time.perf_counter()
+    return {"value": PARTS[part](layer, seed), "seconds": time.perf_counter() - start}
+
+
 @dataclass(frozen=True)
 class Limits:
     seeds: int = 3
     """runs of each"""
+    jobs: int = 1
+    """runs at a time, each on one thread"""
 
 
 def main(limits: Limits) -> None:
-    torch.set_num_threads(1)
-    done = read_json_lines(RESULTS) if RESULTS.exists() else []
-    known = {(r["part"], r["layer"], r["seed"]) for r in done}
-    parts = {
-        "level": lambda layer, seed: run_level(layer, seed),
-        "recall, 1 block": lambda layer, seed: run_recall(layer, seed, 1),
-        "recall, 2 blocks": lambda layer, seed: run_recall(layer, seed, 2),
-    }
-    for seed, part, layer in product(range(limits.seeds), parts, LAYERS):
-        if (part, layer, seed) not in known:
-            start = time.perf_counter()
-            value = parts[part](layer, seed)
-            record = {"part": part, "layer": layer, "seed": seed, "value": value}
-            done.append(record | {"seconds": time.perf_counter() - start, **environment()})
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(done[-1]) + "\n")
+    cells = sorted(product(PARTS, LAYERS, range(limits.seeds)), key=lambda cell: cell[2])
+    at = complete(run, ("part", "layer", "seed"), cells, RESULTS, jobs=limits.jobs)
+
+    def values(part: str, layer: str) -> list[Any]:
+        return [at[part, layer, seed]["value"] for seed in range(limits.seeds)]
 
     def cell(values: list[float]) -> str:
         return f"{mean(values):.3f} ± {stdev(values):.3f}" if len(values) > 1 else f"{values[0]:.3f}"
 
     print(f"| layer | {' | '.join(f'after {length:,} tokens' for length in LENGTHS)} |\n|---|{'---:|' * len(LENGTHS)}")
     for layer in LAYERS:
-        mine = [r["value"] for r in done if r["part"] == "level" and r["layer"] == layer]
+        mine = values("level", layer)
         print(f"| {layer} | {' | '.join(cell([m[str(length)] for m in mine]) for length in LENGTHS)} |")
     print("\n| layer | 1 block | 2 blocks |\n|---|---:|---:|")
     for layer in LAYERS:
-        mine = {p: [r["value"] for r in done if r["part"] == p and r["layer"] == layer] for p in list(parts)[1:]}
-        print(f"| {layer} | {' | '.join(cell(values) for values in mine.values())} |")
+        print(f"| {layer} | {' | '.join(cell(values(part, layer)) for part in list(PARTS)[1:])} |")
 
 
 if __name__ == "__main__":

@@ -5,21 +5,16 @@ training part, judged on the last quarter; nothing of a test part is read. Appen
 and runs none twice; prints the table of docs/classification.md.
 """
 
-import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
 
-import torch
 import tyro
+from study import complete
 
-from aaren.bench import environment
 from aaren.data.labelled import check_labels, hold_out, load_labelled
-from aaren.files import read_json_lines
 from aaren.layers.aaren import Aaren, ScoreMap
 from aaren.layers.aaren_gated import AarenGated
 from aaren.layers.protocol import LayerFactory
@@ -62,7 +57,6 @@ class Memory:
 
 
 def run(variant: str, data: str, seed: int) -> dict[str, object]:
-    torch.set_num_threads(1)
     LAYERS["variant"] = VARIANTS[variant]
     whole = load_labelled(data, "train")
     labels = check_labels(whole.labels, whole.cases)
@@ -71,24 +65,17 @@ def run(variant: str, data: str, seed: int) -> dict[str, object]:
     classifier.fit([whole.cases[i] for i in train], labels[train])
     accuracy = float(classifier.score([whole.cases[i] for i in held], labels[held]))
     seconds = classifier.training_.seconds
-    return {"variant": variant, "data": data, "seed": seed, "accuracy": accuracy, "seconds": seconds, **environment()}
+    return {"accuracy": accuracy, "seconds": seconds}
 
 
 def main(memory: Memory) -> None:
-    done = read_json_lines(RESULTS) if RESULTS.exists() else []
-    known = {(r["variant"], r["data"], r["seed"]) for r in done}
-    cells = [cell for cell in product(memory.variants, SETS, range(memory.seeds)) if cell not in known]
-    cells.sort(key=lambda cell: cell[2])
-    with ProcessPoolExecutor(memory.jobs, mp_context=get_context("spawn")) as pool:
-        for result in pool.map(run, *zip(*cells, strict=True)) if cells else ():
-            done.append(result)
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(result) + "\n")
+    cells = sorted(product(memory.variants, SETS, range(memory.seeds)), key=lambda cell: cell[2])
+    at = complete(run, ("variant", "data", "seed"), cells, RESULTS, jobs=memory.jobs)
     print(f"| layer | {' | '.join(SETS)} | mean |\n| --- |{' ---: |' * (len(SETS) + 1)}")
     for variant in memory.variants:
         entries, means = [], []
         for data in SETS:
-            found = [r["accuracy"] for r in done if (r["variant"], r["data"]) == (variant, data)]
+            found = [at[variant, data, seed]["accuracy"] for seed in range(memory.seeds)]
             means.append(mean(found))
             entries.append(f"{mean(found):.3f} ± {stdev(found):.3f}" if len(found) > 1 else f"{found[0]:.3f}")
         print(f"| {variant} | {' | '.join(entries)} | {mean(means):.3f} |")

@@ -1,75 +1,70 @@
 """Which recipe of `DecisionAgent` knows actions best: the error in trajectories held out, no episode is played.
 
-python benchmarks/recipe_control.py [--jobs 2] [--ways windowed streaming]: each change of the recipe, for several
-layers and sets. Nothing is selected by what is held out (the last weights are kept). Appends to
+python benchmarks/recipe_control.py [--jobs 2] [--ways windowed]: each change of the recipe, for several layers and
+sets. Nothing is selected by what is held out (the last weights are kept). Appends to
 benchmarks/results/recipe_control.jsonl, runs nothing twice, and prints errors divided by those without a change
 (geometric mean over the sets) and the seconds of training.
 """
 
-import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
 from math import exp, log
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import torch
 import tyro
+from study import complete
 
-from aaren.bench import environment
 from aaren.data.trajectory_files import load_trajectories
-from aaren.files import read_json_lines
 from aaren.tasks.control import PRESETS, DecisionAgent
-from aaren.tasks.control_training import RECIPES
+from aaren.train import Recipe
 
 RESULTS = Path(__file__).parent / "results" / "recipe_control.jsonl"
+RECIPES = {
+    "windowed": Recipe(updates=2000, batch_size=64, learning_rate=1e-3, warmup=100, validate_every=200, keep="last"),
+    "streaming": Recipe(updates=500, batch_size=4, learning_rate=1e-3, warmup=50, validate_every=50, keep="last"),
+}
+"""What is changed. (What `aaren.tasks.control_training` has came of this study.)"""
+
 CHANGES: dict[str, dict[str, Any]] = {
     "none": {},
+    "three tokens a step": {"tokens_per_step": 3},
     "learning rate 3e-3": {"recipe": {"learning_rate": 3e-3}},
     "dropout 0": {"dropout": 0.0},
     "both": {"dropout": 0.0, "recipe": {"learning_rate": 3e-3}},
-    "both, half the updates": {"dropout": 0.0, "recipe": {"learning_rate": 3e-3}, "updates": 0.5},
-    "both, twice the updates": {"dropout": 0.0, "recipe": {"learning_rate": 3e-3}, "updates": 2.0},
+    "both, half the batch, twice the updates": {"dropout": 0.0, "recipe": {"learning_rate": 3e-3}, "updates": 2},
+    "both, a quarter of the batch, four times the updates": {
+        "dropout": 0.0,
+        "recipe": {"learning_rate": 3e-3},
+        "updates": 4,
+    },
 }
 
 
 @dataclass(frozen=True)
 class Study:
-    data: tuple[str, ...] = ("hopper-medium-replay", "halfcheetah-medium")
+    data: tuple[str, ...] = ("hopper-medium-replay", "halfcheetah-medium", "walker2d-medium-expert")
     layers: tuple[str, ...] = ("aaren", "attention", "gru")
-    ways: tuple[str, ...] = ("windowed",)
+    ways: tuple[str, ...] = ("windowed", "streaming")
     changes: tuple[str, ...] = tuple(CHANGES)
     jobs: int = 2
     """runs at a time, each on one thread"""
 
 
 def run(change: str, way: str, layer: str, data: str) -> dict[str, Any]:
-    torch.set_num_threads(1)
-    asked = CHANGES[change]
-    recipe = replace(RECIPES[way], **asked.get("recipe", {}))
-    recipe = replace(recipe, updates=round(recipe.updates * asked.get("updates", 1.0)))
-    arguments = PRESETS["small"] | {name: value for name, value in asked.items() if name not in ("recipe", "updates")}
-    agent = DecisionAgent(layer, context=20 if way == "windowed" else None, recipe=recipe, **arguments)
+    asked = {"recipe": {}, "updates": 1} | CHANGES[change]
+    times, recipe = asked.pop("updates"), replace(RECIPES[way], **asked.pop("recipe"))
+    recipe = replace(recipe, updates=recipe.updates * times, batch_size=recipe.batch_size // times)
+    context = 20 if way == "windowed" else None
+    agent = DecisionAgent(layer, context=context, **(PRESETS["small"] | asked | {"recipe": recipe}))
     agent.fit(load_trajectories(data))
-    measured = {"error": agent.validation_error_, "seconds": agent.training_.seconds}
-    return {"change": change, "way": way, "layer": layer, "data": data} | measured | environment()
+    return {"error": agent.validation_error_, "seconds": agent.training_.seconds}
 
 
 def main(study: Study) -> None:
-    done = read_json_lines(RESULTS) if RESULTS.exists() else []
-    names = ("change", "way", "layer", "data")
-    known = {tuple(record[name] for name in names) for record in done}
     cells = list(product(study.changes, study.ways, study.layers, study.data))
-    waiting = [cell for cell in cells if cell not in known]
-    with ProcessPoolExecutor(study.jobs, mp_context=get_context("spawn")) as pool:
-        for result in pool.map(run, *zip(*waiting, strict=True)) if waiting else ():
-            done.append(result)
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(result) + "\n")
-    at = {tuple(record[name] for name in names): record for record in done}
+    at = complete(run, ("change", "way", "layer", "data"), cells, RESULTS, jobs=study.jobs)
     print("| way | change | layer | error / none | seconds |\n| --- | --- | --- | ---: | ---: |")
     for way, change, layer in product(study.ways, study.changes, study.layers):
         mine = [at[change, way, layer, data] for data in study.data]

@@ -6,22 +6,17 @@ the real test part lies, of which nothing is read. Appends to benchmarks/results
 twice, and prints errors divided by those of the linear baseline on the same rows, geometric mean over the sets.
 """
 
-import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
 from math import exp, log
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import torch
 import tyro
+from study import complete
 
-from aaren.bench import environment
 from aaren.data.parts import load_parts
-from aaren.files import read_json_lines
 from aaren.models.statistics import RunningStatistics
 from aaren.tasks.baselines import BASELINES
 from aaren.tasks.forecast import PRESETS, Forecaster
@@ -51,8 +46,7 @@ class Study:
     """runs at a time, each on one thread"""
 
 
-def run(change: str, layer: str, normalise: str, data: str, seed: int) -> dict[str, object]:
-    torch.set_num_threads(1)
+def run(change: str, layer: str, normalise: str, data: str, seed: int) -> dict[str, Any]:
     parts = load_parts(data)
     train = parts.training // 2
     held = train // 5
@@ -71,12 +65,10 @@ def run(change: str, layer: str, normalise: str, data: str, seed: int) -> dict[s
         model.fit(series)
         measured: dict[str, float] = {"windowed": model.backtest(rest, start=96, stride=4, windowed=True).mse}
         measured |= {"stream": model.backtest(rest, start=96, stride=4).mse, "updates": model.training_.best_update}
-    cell = {"change": change, "layer": layer, "normalise": normalise, "data": data, "seed": seed}
-    return cell | measured | environment()
+    return measured
 
 
 def main(study: Study) -> None:
-    done = read_json_lines(RESULTS) if RESULTS.exists() else []
     cells = [("none", "linear", "", data, 0) for data in SETS]
     cells += [
         (change, layer, way, data, seed)
@@ -85,14 +77,7 @@ def main(study: Study) -> None:
         )
     ]
     names = ("change", "layer", "normalise", "data", "seed")
-    known = {tuple(record[name] for name in names) for record in done}
-    waiting = [cell for cell in cells if cell not in known]
-    with ProcessPoolExecutor(study.jobs, mp_context=get_context("spawn")) as pool:
-        for result in pool.map(run, *zip(*waiting, strict=True)) if waiting else ():
-            done.append(result)
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(result) + "\n")
-    at = {tuple(record[name] for name in names): record for record in done}
+    at = complete(run, names, cells, RESULTS, jobs=study.jobs)
     print("| change | layer | normalise | windowed | stream |\n| --- | --- | --- | ---: | ---: |")
     for change, layer, way in product(study.changes, study.layers, study.normalise):
         ratios = [
