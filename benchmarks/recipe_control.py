@@ -53,11 +53,11 @@ class Study:
 
 
 def run(change: str, way: str, layer: str, data: str) -> dict[str, Any]:
-    asked = {"recipe": {}, "updates": 1} | CHANGES[change]
+    asked: dict[str, Any] = {"dropout": 0.1, "tokens_per_step": 1, "recipe": {}, "updates": 1} | CHANGES[change]
     times, recipe = asked.pop("updates"), replace(RECIPES[way], **asked.pop("recipe"))
     recipe = replace(recipe, updates=recipe.updates * times, batch_size=recipe.batch_size // times)
-    context = 20 if way == "windowed" else None
-    agent = DecisionAgent(layer, context=context, **(PRESETS["small"] | asked | {"recipe": recipe}))
+    arguments: dict[str, Any] = PRESETS["small"] | asked | {"recipe": recipe}
+    agent = DecisionAgent(layer, context=20 if way == "windowed" else None, **arguments)
     agent.fit(load_trajectories(data))
     return {"error": agent.validation_error_, "seconds": agent.training_.seconds}
 
