@@ -1,6 +1,8 @@
 """What a comparison varies and measures: all that reports know of a task."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import floor, log10
 from typing import Any
 
 Record = dict[str, Any]
@@ -22,6 +24,13 @@ class Metric:
     """decimals; None = three figures of the least value of a row: for values in the unit of the data"""
     averaged: bool = False
     """whether its mean over the rows of a table says something"""
+
+    def decimals(self, values: Iterable[int | float]) -> int:
+        """Of the values of a row."""
+        if self.digits is not None:
+            return self.digits
+        least = min((abs(value) for value in values if value), default=1.0)
+        return max(0, 2 - floor(log10(least)))
 
 
 @dataclass(frozen=True)

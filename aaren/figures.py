@@ -45,11 +45,12 @@ def _dots(panel: Any, columns: Sequence[Sequence[int | float]], metric: Metric) 
     known = [value for value in means if value is not None]
     best = max(known) if metric.higher_is_better else min(known)
     limit = FAR * best if best > 0 and not metric.higher_is_better else float("inf")
+    digits = metric.decimals(value for runs in columns for value in runs)
     for place, (runs, value) in enumerate(zip(columns, means, strict=True)):
         if value is None:
             continue
         if value > limit:
-            text = f"{value:.{metric.digits}f} →"
+            text = f"{value:.{digits}f} →"
             panel.annotate(text, (1, place), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=7)
             continue
         spread = stdev(runs) if len(runs) > 1 else 0.0
@@ -58,6 +59,7 @@ def _dots(panel: Any, columns: Sequence[Sequence[int | float]], metric: Metric) 
     panel.grid(alpha=0.3)
     panel.margins(x=0.15)
     panel.locator_params(axis="x", nbins=4)
+    panel.ticklabel_format(axis="x", useOffset=False)
 
 
 def streaming_figure(streams: Sequence[Record], path: Path, title: str) -> None:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from math import floor, log10
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import NamedTuple
@@ -39,14 +38,6 @@ def spread(values: Sequence[int | float], digits: int = 3) -> str:
     """Mean ± sample standard deviation, the latter if there is more than one value."""
     text = f"{mean(values):.{digits}f}"
     return f"{text} ± {stdev(values):.{digits}f}" if len(values) > 1 else text
-
-
-def decimals(metric: Metric, values: Sequence[int | float]) -> int:
-    """Of the values of a row of a table."""
-    if metric.digits is not None:
-        return metric.digits
-    least = min((abs(value) for value in values if value), default=1.0)
-    return max(0, 2 - floor(log10(least)))
 
 
 def size(number: int | float) -> str:
@@ -144,7 +135,7 @@ def metric_section(grid: Grid, metric: Metric) -> Section:
     tested = untested = False
     for row in grid.rows:
         verdict = grid.verdict(metric, row)
-        digits = decimals(metric, [x for column in grid.columns for x in grid.runs(metric, row, column).values()])
+        digits = metric.decimals([x for column in grid.columns for x in grid.runs(metric, row, column).values()])
         untested |= bool(verdict.untested)
         entries = []
         for column in grid.columns:

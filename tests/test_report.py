@@ -6,7 +6,7 @@ from rich.console import Console
 
 from aaren.cli.forecast import FORECAST
 from aaren.comparison import Comparison, Metric
-from aaren.report import decimals, markdown, markdown_table, rich_table, size, spread, write_report
+from aaren.report import markdown, markdown_table, rich_table, size, spread, write_report
 
 TOY = Comparison(
     "toy",
@@ -44,9 +44,16 @@ def test_numbers_as_people_read_them():
 @pytest.mark.parametrize(("least", "wanted"), [(0.0341, 4), (0.34, 3), (3.4, 2), (34.0, 1), (136_000.0, 0)])
 def test_decimals_of_what_has_a_unit(least, wanted):
     free = Metric("rmse", "error", digits=None)
-    assert decimals(free, [0.0, 7 * least, least]) == wanted
-    assert decimals(Metric("mse", "error"), [least]) == 3
-    assert decimals(free, []) == decimals(free, [0.0]) == 2
+    assert free.decimals([0.0, 7 * least, least]) == wanted
+    assert Metric("mse", "error").decimals([least]) == 3
+    assert free.decimals([]) == free.decimals([0.0]) == 2
+
+
+def test_what_has_a_unit_is_drawn(tmp_path):
+    far = [result("aaren", 0, 0.5), result("gru", 0, 5.0)]  # written at the edge of the picture
+    [section, _] = write_report(far, [replace(TOY, metrics=(Metric("mse", "error", digits=None),))], tmp_path)
+    assert rows_of(section)["A", "96"] == ["**0.500**", "5.000"]
+    assert (tmp_path / "toy-small-mse.png").exists()
 
 
 def test_a_table_for_each_metric(tmp_path):
