@@ -82,6 +82,12 @@ def test_readme_holds_the_table_of_classification():
         assert table in (ROOT / page).read_text()
 
 
+def test_readme_holds_the_table_of_events():
+    table = (ROOT / "benchmarks" / "results" / "events" / "table.md").read_text().split("\n\n")[1].strip()
+    for page in ("README.md", "docs/events.md"):
+        assert table in (ROOT / page).read_text()
+
+
 def test_readme_holds_the_figures_of_the_benchmark():
     tables = (ROOT / "benchmarks" / "results" / "speed" / "table.md").read_text().split("### ")
     figures, streams = (table.split("\n\n")[1].strip() for table in tables[1:3])
