@@ -61,9 +61,9 @@ class DecisionModel(Policy):
 
     Inside, a step is one token of the encoder: the action before, the return-to-go and the observation, each embedded,
     and added. Or it is three, in the order in which they become known, and the action is read off the last: the
-    sequences of Chen et al. 2021 (Decision Transformer) with their last action moved to the next step. A layer whose
-    query is fixed hardly sees the return-to-go there: one token among three times as many as there were steps. In the
-    first step that a state has seen there is no action before: a learned vector stands in its place, whatever x holds.
+    sequences of Chen et al. 2021 (Decision Transformer) with their last action moved to the next step, and three times
+    the work. In the first step that a state has seen there is no action before: a learned vector stands in its place,
+    whatever x holds.
 
     Args:
         observation, action: numbers in each.

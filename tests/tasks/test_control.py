@@ -168,9 +168,12 @@ def test_a_snapshot_of_something_else_is_refused(tmp_path):
     alone = played(agent.stream(1.0), observations, rewards)
     stream = agent.stream(1.0)
     played(stream, observations[:2], rewards)
+    three = fitted("aaren", None, tokens_per_step=3)
+    three.model_.load_state_dict(agent.model_.state_dict())  # the same weights, read otherwise
+    three.stream().snapshot(tmp_path / "three")
     Stream(agent.model_).snapshot(tmp_path / "plain")
     fitted("aaren", None, seed=1).stream().snapshot(tmp_path / "other")
-    for name, says in (("plain", "must be a snapshot of an agent"), ("other", "model")):
+    for name, says in (("plain", "must be a snapshot of an agent"), ("other", "model"), ("three", "model")):
         with pytest.raises(ValueError, match=says):
             stream.restore(tmp_path / name)
     assert_allclose(stream.act(observations[2], rewards[1]), alone[2], atol=1e-6)
