@@ -1,7 +1,7 @@
-"""Which recipe of `DecisionAgent` knows actions best: the error in trajectories held out, no episode is played.
+"""Which recipe of an agent knows actions best: the error in trajectories held out, no episode is played.
 
 python benchmarks/recipe_control.py [--jobs 2] [--ways windowed]: each change of the recipe, for several layers and
-sets. Nothing is selected by what is held out (the last weights are kept). Appends to
+sets, and for behaviour cloning (`bc`, whose window is one step). Nothing is selected by what is held out (the last weights are kept). Appends to
 benchmarks/results/recipe_control.jsonl, runs nothing twice, and prints errors divided by those without a change
 (geometric mean over the sets) and the seconds of training.
 """
@@ -18,6 +18,7 @@ from study import complete
 
 from aaren.data.trajectory_files import load_trajectories
 from aaren.tasks.control import PRESETS, DecisionAgent
+from aaren.tasks.control_baselines import CLONING, CloningAgent
 from aaren.train import Recipe
 
 RESULTS = Path(__file__).parent / "results" / "recipe_control.jsonl"
@@ -45,7 +46,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 @dataclass(frozen=True)
 class Study:
     data: tuple[str, ...] = ("hopper-medium-replay", "halfcheetah-medium", "walker2d-medium-expert")
-    layers: tuple[str, ...] = ("aaren", "attention", "gru")
+    layers: tuple[str, ...] = ("aaren", "attention", "gru", "bc")
     ways: tuple[str, ...] = ("windowed", "streaming")
     changes: tuple[str, ...] = tuple(CHANGES)
     jobs: int = 2
@@ -54,20 +55,30 @@ class Study:
 
 def run(change: str, way: str, layer: str, data: str) -> dict[str, Any]:
     asked: dict[str, Any] = {"dropout": 0.1, "tokens_per_step": 1, "recipe": {}, "updates": 1} | CHANGES[change]
-    times, recipe = asked.pop("updates"), replace(RECIPES[way], **asked.pop("recipe"))
-    recipe = replace(recipe, updates=recipe.updates * times, batch_size=recipe.batch_size // times)
-    arguments: dict[str, Any] = PRESETS["small"] | asked | {"recipe": recipe}
-    agent = DecisionAgent(layer, context=20 if way == "windowed" else None, **arguments)
+    times, old = asked.pop("updates"), CLONING if layer == "bc" else RECIPES[way]
+    recipe = replace(old, updates=old.updates * times, batch_size=old.batch_size // times, **asked.pop("recipe"))
+    if layer == "bc":
+        agent = CloningAgent(dropout=asked["dropout"], recipe=recipe)
+    else:
+        arguments: dict[str, Any] = PRESETS["small"] | asked | {"recipe": recipe}
+        agent = DecisionAgent(layer, context=20 if way == "windowed" else None, **arguments)
     agent.fit(load_trajectories(data))
     return {"error": agent.validation_error_, "seconds": agent.training_.seconds}
 
 
+def there_is(change: str, way: str, layer: str, data: str) -> bool:
+    """Behaviour cloning has neither a memory nor tokens."""
+    return layer != "bc" or (way == "windowed" and "tokens_per_step" not in CHANGES[change])
+
+
 def main(study: Study) -> None:
-    cells = list(product(study.changes, study.ways, study.layers, study.data))
+    cells = [cell for cell in product(study.changes, study.ways, study.layers, study.data) if there_is(*cell)]
     at = complete(run, ("change", "way", "layer", "data"), cells, RESULTS, jobs=study.jobs)
     print("| way | change | layer | error / none | seconds |\n| --- | --- | --- | ---: | ---: |")
     for way, change, layer in product(study.ways, study.changes, study.layers):
-        mine = [at[change, way, layer, data] for data in study.data]
+        mine = [at[change, way, layer, data] for data in study.data if there_is(change, way, layer, data)]
+        if not mine:
+            continue
         ratio = exp(mean(log(one["error"] / at["none", way, layer, one["data"]]["error"]) for one in mine))
         print(f"| {way} | {change} | {layer} | {ratio:.3f} | {mean(one['seconds'] for one in mine):.0f} |")
 

@@ -17,6 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "nhead": 1,
         "dim_feedforward": 512,
         "num_layers": 3,
+        "dropout": 0.1,
         "recipe": Recipe(
             updates=20_000,
             batch_size=64,
@@ -69,7 +70,7 @@ class DecisionAgent(Agent):
         nhead: int = 4,
         dim_feedforward: int = 128,
         num_layers: int = 2,
-        dropout: float = 0.1,
+        dropout: float = 0.0,
         tokens_per_step: int = 1,
         context: int | None = 20,
         chunk: int = 1000,

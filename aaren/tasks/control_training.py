@@ -15,8 +15,8 @@ from aaren.shapes import unless_empty
 from aaren.train import Fitted, Recipe, fit
 
 RECIPES = {
-    "windowed": Recipe(updates=2000, batch_size=64, learning_rate=1e-3, warmup=100, validate_every=200, keep="last"),
-    "streaming": Recipe(updates=500, batch_size=4, learning_rate=1e-3, warmup=50, validate_every=50, keep="last"),
+    "windowed": Recipe(updates=4000, batch_size=32, learning_rate=3e-3, warmup=100, validate_every=400, keep="last"),
+    "streaming": Recipe(updates=2000, batch_size=1, learning_rate=3e-3, warmup=50, validate_every=200, keep="last"),
 }
 """How an agent is trained if nothing else is said: for a fixed number of updates, whose last weights are kept."""
 
