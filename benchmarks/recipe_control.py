@@ -1,9 +1,9 @@
 """Which recipe of an agent knows actions best: the error in trajectories held out, no episode is played.
 
 python benchmarks/recipe_control.py [--jobs 2] [--ways windowed]: each change of the recipe, for several layers and
-sets, and for behaviour cloning (`bc`, whose window is one step). Nothing is selected by what is held out (the last weights are kept). Appends to
-benchmarks/results/recipe_control.jsonl, runs nothing twice, and prints errors divided by those without a change
-(geometric mean over the sets) and the seconds of training.
+sets, and for behaviour cloning (`bc`, whose window is one step). Nothing is selected by what is held out (the last
+weights are kept). Appends to benchmarks/results/recipe_control.jsonl, runs nothing twice, and prints errors divided by
+those without a change (geometric mean over the sets) and the seconds of training.
 """
 
 from dataclasses import dataclass, replace
@@ -18,15 +18,16 @@ from study import complete
 
 from aaren.data.trajectory_files import load_trajectories
 from aaren.tasks.control import PRESETS, DecisionAgent
-from aaren.tasks.control_baselines import CLONING, CloningAgent
+from aaren.tasks.control_baselines import CloningAgent
 from aaren.train import Recipe
 
 RESULTS = Path(__file__).parent / "results" / "recipe_control.jsonl"
 RECIPES = {
     "windowed": Recipe(updates=2000, batch_size=64, learning_rate=1e-3, warmup=100, validate_every=200, keep="last"),
     "streaming": Recipe(updates=500, batch_size=4, learning_rate=1e-3, warmup=50, validate_every=50, keep="last"),
+    "bc": Recipe(updates=5000, batch_size=256, learning_rate=1e-3, warmup=100, validate_every=500, keep="last"),
 }
-"""What is changed. (What `aaren.tasks.control_training` has came of this study.)"""
+"""What is changed. (What `aaren.tasks` has came of this study.)"""
 
 CHANGES: dict[str, dict[str, Any]] = {
     "none": {},
@@ -55,7 +56,7 @@ class Study:
 
 def run(change: str, way: str, layer: str, data: str) -> dict[str, Any]:
     asked: dict[str, Any] = {"dropout": 0.1, "tokens_per_step": 1, "recipe": {}, "updates": 1} | CHANGES[change]
-    times, old = asked.pop("updates"), CLONING if layer == "bc" else RECIPES[way]
+    times, old = asked.pop("updates"), RECIPES["bc" if layer == "bc" else way]
     recipe = replace(old, updates=old.updates * times, batch_size=old.batch_size // times, **asked.pop("recipe"))
     if layer == "bc":
         agent = CloningAgent(dropout=asked["dropout"], recipe=recipe)

@@ -10,7 +10,7 @@ from aaren.models.clone import Clone
 from aaren.tasks.agent import Agent
 from aaren.train import Recipe
 
-CLONING = Recipe(updates=5000, batch_size=256, learning_rate=1e-3, warmup=100, validate_every=500, keep="last")
+CLONING = Recipe(updates=10_000, batch_size=128, learning_rate=3e-3, warmup=100, validate_every=1000, keep="last")
 """How a clone is trained if nothing else is said."""
 
 
@@ -35,7 +35,7 @@ class CloningAgent(Agent):
         percent: float = 100.0,
         *,
         width: int = 256,
-        dropout: float = 0.1,
+        dropout: float = 0.0,
         bounds: Bounds = (-1.0, 1.0),
         recipe: Recipe = CLONING,
         validation: float = 0.1,
