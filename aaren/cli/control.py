@@ -12,7 +12,7 @@ from aaren.comparison import Comparison, Metric
 from aaren.files import check_writable
 
 if TYPE_CHECKING:
-    from aaren.data.control_sets import Environment
+    from aaren.data.environments import Environment
     from aaren.data.trajectories import Statistics, Trajectory
 
 MISSED = "mean distance of an episode's from the one wanted: the mean of the data"
@@ -122,7 +122,8 @@ class Control:
     def where(self) -> "Environment":
         """The environment. Raises ValueError if none is known, or the data is no known set."""
         from aaren.data.catalog import find, is_path
-        from aaren.data.control_sets import COMPOSED, find_environment
+        from aaren.data.control_sets import COMPOSED
+        from aaren.data.environments import find_environment
         from aaren.data.trajectory_files import environment_of
 
         if not is_path(self.data) and self.data not in COMPOSED:
@@ -231,7 +232,8 @@ class Control:
 def bounds_in(where: "Environment", width: int, parts: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Least and greatest action in an environment. Raises ValueError unless it has observations and actions of so many
     numbers."""
-    from aaren.tasks.control_evaluation import check_spaces, make_environment
+    from aaren.data.environments import make_environment
+    from aaren.tasks.control_evaluation import check_spaces
 
     made = make_environment(where)
     try:

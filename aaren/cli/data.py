@@ -68,7 +68,7 @@ class Data:
                 print(f"{data_set.name}: got into {files[-1].parent}")
 
     def _make(self) -> None:
-        from aaren.data.control_sets import find_environment
+        from aaren.data.environments import find_environment
         from aaren.data.trajectories import statistics
         from aaren.data.trajectory_files import load_trajectories
         from aaren.data.trajectory_making import make_trajectories, npz_bytes

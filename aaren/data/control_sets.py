@@ -1,47 +1,11 @@
-"""Sets of trajectories and the environments they are of: a table of facts."""
+"""Sets of trajectories: a table of facts."""
 
-from dataclasses import dataclass, field
-from typing import Any
-
+from aaren.data.environments import ENVIRONMENTS
 from aaren.data.sets import DataSet
-
-
-@dataclass(frozen=True)
-class Environment:
-    """A Gymnasium environment, and the scale on which D4RL reports returns in it."""
-
-    id: str
-    random: float | None = None
-    """return of a policy that acts at random: 0 of the normalised score; None = there is no such score"""
-    expert: float | None = None
-    """return of an expert: 100"""
-    options: dict[str, Any] = field(default_factory=dict)
-    """arguments of `gymnasium.make`"""
-
-    def normalise(self, value: float) -> float | None:
-        """A return as D4RL's normalised score (Fu et al. 2020), if there is one."""
-        if self.random is None or self.expert is None:
-            return None
-        return 100 * (value - self.random) / (self.expert - self.random)
-
-
-ENVIRONMENTS = {
-    "halfcheetah": Environment("HalfCheetah-v5", -280.178953, 12135.0),
-    "hopper": Environment("Hopper-v5", -20.272305, 3234.3),
-    "walker2d": Environment("Walker2d-v5", 1.629008, 4592.3),
-    "ant": Environment("Ant-v5", -325.6, 3879.7, {"include_cfrc_ext_in_observation": False}),
-}
-"""By the first word of the names of their sets. Random and expert returns as in D4RL's table of them."""
 
 REBUILT = "Rebuilt in the style of D4RL: scores compare models on the same data, not with published ones."
 AGENTS = "https://github.com/DLR-RM/rl-trained-agents"
 SAC = "SAC from scratch (defaults of stable-baselines3, seed 0): its whole replay buffer"
-
-
-def find_environment(name: str) -> Environment:
-    """The environment of this name, or of the name that gymnasium knows it by."""
-    known = ENVIRONMENTS | {environment.id: environment for environment in ENVIRONMENTS.values()}
-    return known.get(name, Environment(name))
 
 
 def _control(name: str, shape: tuple[int, int, int], episodes: int, behaviour: str, sha256: str) -> DataSet:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from aaren.data.catalog import find, is_path, locate
-from aaren.data.control_sets import COMPOSED, ENVIRONMENTS, Environment
+from aaren.data.control_sets import COMPOSED
+from aaren.data.environments import ENVIRONMENTS, Environment
 from aaren.data.trajectories import Trajectory, check_trajectories, divide_episodes
 from aaren.extras import require
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from aaren.data.control_sets import Environment
+from aaren.data.environments import Environment, make_environment
 from aaren.data.trajectory_files import STEPS
 from aaren.extras import require
 
@@ -40,10 +40,7 @@ def make_trajectories(
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
     sac, gymnasium = require("stable_baselines3", "rl").SAC, require("gymnasium", "rl")
-    try:
-        world = gymnasium.make(environment.id, **environment.options)
-    except gymnasium.error.Error as error:
-        raise ValueError(f"environment must be one that gymnasium knows, got {environment.id!r}: {error}") from None
+    world = make_environment(environment)
     for name in ("observation", "action"):
         space = getattr(world, f"{name}_space")
         if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:

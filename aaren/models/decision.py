@@ -59,11 +59,11 @@ class Policy(nn.Module):
 class DecisionModel(Policy):
     """The action of every step. Follows the contract with the steps of `Policy` as tokens.
 
-    Inside, a step is one token of the encoder: the action before, the return-to-go and the observation, each embedded,
-    and added. Or it is three, in the order in which they become known, and the action is read off the last: the
-    sequences of Chen et al. 2021 (Decision Transformer) with their last action moved to the next step, and three times
-    the work. In the first step that a state has seen there is no action before: a learned vector stands in its place,
-    whatever x holds.
+    Inside, a step is one token of the encoder: the action before, the return-to-go and the observation, each embedded
+    by a linear map, and added, with a linear map of sinusoids of the number of the step. Or it is three, in the order
+    in which they become known, and the action is read off the last: the sequences of Chen et al. 2021 (Decision
+    Transformer) with their last action moved to the next step, and three times the work. In the first step that a
+    state has seen there is no action before: a learned vector stands in its place, whatever x holds.
 
     Args:
         observation, action: numbers in each.
@@ -94,6 +94,8 @@ class DecisionModel(Policy):
         self.embed_action = nn.Linear(action, d_model)
         self.embed_return = nn.Linear(1, d_model)
         self.embed_observation = nn.Linear(observation, d_model)
+        self.embed_number = nn.Linear(d_model, d_model, bias=False)
+        nn.init.zeros_(self.embed_number.weight)  # sinusoids as they are would drown the observation (`docs/log.md`)
         self.begin = nn.Parameter(torch.zeros(d_model))
         self.norm = nn.LayerNorm(d_model)
         self.dropout = nn.Dropout(dropout)
@@ -150,5 +152,5 @@ class DecisionModel(Policy):
         tokens = torch.stack([before, self.embed_return(goal), self.embed_observation(observation)], dim=2)
         if self.tokens_per_step == 1:
             tokens = tokens.sum(dim=2, keepdim=True)
-        waves = sinusoids(number, self.periods)[..., : self.d_model]
-        return self.dropout(self.norm(tokens + waves[:, :, None].to(x.dtype)))
+        waves = sinusoids(number, self.periods)[..., : self.d_model].to(x.dtype)
+        return self.dropout(self.norm(tokens + self.embed_number(waves)[:, :, None]))

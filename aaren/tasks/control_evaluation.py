@@ -8,9 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from aaren.data.control_sets import Environment
+from aaren.data.environments import Environment, make_environment
 from aaren.data.trajectories import Trajectory
-from aaren.extras import require
 
 
 class Acting(Protocol):
@@ -27,23 +26,6 @@ class Acting(Protocol):
 
     def act(self, observation: Any, reward: Any = None, done: Any = None) -> np.ndarray: ...
     def select(self, rows: Any) -> None: ...
-
-
-def make_environment(environment: Environment, **options: Any) -> Any:
-    """The environment, of MuJoCo's or one that is registered.
-
-    Raises:
-        ImportError: gymnasium, or what this environment needs, is not installed.
-        ValueError: there is no such environment.
-    """
-    gymnasium = require("gymnasium", "rl")
-    try:
-        return gymnasium.make(environment.id, **environment.options, **options)
-    except gymnasium.error.DependencyNotInstalled as error:
-        reason = f"{environment.id} must have what it needs installed, got none; pip install 'aaren[rl]'"
-        raise ImportError(reason) from error
-    except gymnasium.error.Error as error:
-        raise ValueError(f"environment must be one that gymnasium knows, got {environment.id!r}: {error}") from None
 
 
 def check_spaces(environment: Any, width: int, parts: int, low: Any = -np.inf, high: Any = np.inf) -> None:

@@ -9,7 +9,7 @@ import pytest
 from synthetic import waves, write_ts
 
 from aaren.data.catalog import CATALOG, at_hand, find, folders, locate
-from aaren.data.control_sets import ENVIRONMENTS
+from aaren.data.environments import ENVIRONMENTS
 from aaren.data.labelled import load_labelled
 
 TABLE = b"date,a,b\n2020-01-01,1,2\n2020-01-02,3,4\n"

@@ -6,7 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from aaren.data.control_sets import COMPOSED, CONTROL, ENVIRONMENTS
+from aaren.data.control_sets import COMPOSED, CONTROL
+from aaren.data.environments import ENVIRONMENTS
 from aaren.data.trajectories import (
     Piece,
     Trajectory,

@@ -8,7 +8,7 @@ import torch
 import toy_world
 from numpy.testing import assert_allclose
 
-from aaren.data.control_sets import Environment
+from aaren.data.environments import ENVIRONMENTS, Environment, make_environment
 from aaren.data.trajectories import Trajectory
 from aaren.stream import Stream
 from aaren.tasks.control import DecisionAgent
@@ -322,7 +322,8 @@ def test_an_environment_that_does_not_match_is_refused(agents):
             play(lambda n: agents[None].stream(environments=n), Environment(name, 0.0, 1.0), 2)
 
 
-def test_mujoco_runs():
+def test_mujoco_runs(tmp_path, monkeypatch, caplog, capfd):
+    monkeypatch.chdir(tmp_path)
     hopper = Environment("Hopper-v5", 0.0, 1.0)
     random = np.random.default_rng(0)
     some = [(random.normal(size=(5, 11)), random.uniform(-1, 1, (5, 3)), np.ones(5)) for _ in range(3)]
@@ -330,6 +331,10 @@ def test_mujoco_runs():
     for one in play(lambda n: agent.stream(100.0, environments=n), hopper, 2):
         assert 3 < len(one.rewards) <= 1000
         assert one.observations.shape[1] == 11
+    make_environment(ENVIRONMENTS["halfcheetah"]).close()  # whose model MuJoCo finds old-fashioned
+    assert not list(tmp_path.iterdir())
+    assert not caplog.records
+    assert "WARNING" not in "".join(capfd.readouterr())
 
 
 def test_frames_stand_side_by_side(agents):
