@@ -18,30 +18,25 @@ from study import complete
 
 from aaren.data.trajectory_files import load_trajectories
 from aaren.tasks.control import PRESETS, DecisionAgent
-from aaren.tasks.control_baselines import CloningAgent
-from aaren.train import Recipe
+from aaren.tasks.control_baselines import CLONING, CloningAgent
+from aaren.tasks.control_training import RECIPE
 
 RESULTS = Path(__file__).parent / "results" / "recipe_control.jsonl"
-RECIPES = {
-    "windowed": Recipe(updates=2000, batch_size=64, learning_rate=1e-3, warmup=100, validate_every=200, keep="last"),
-    "streaming": Recipe(updates=500, batch_size=4, learning_rate=1e-3, warmup=50, validate_every=50, keep="last"),
-    "bc": Recipe(updates=5000, batch_size=256, learning_rate=1e-3, warmup=100, validate_every=500, keep="last"),
-}
-"""What is changed. (What `aaren.tasks` has came of this study.)"""
 
 CHANGES: dict[str, dict[str, Any]] = {
     "none": {},
     "three tokens a step": {"tokens_per_step": 3},
-    "learning rate 3e-3": {"recipe": {"learning_rate": 3e-3}},
-    "dropout 0": {"dropout": 0.0},
-    "both": {"dropout": 0.0, "recipe": {"learning_rate": 3e-3}},
-    "both, half the batch, twice the updates": {"dropout": 0.0, "recipe": {"learning_rate": 3e-3}, "updates": 2},
-    "both, a quarter of the batch, four times the updates": {
-        "dropout": 0.0,
-        "recipe": {"learning_rate": 3e-3},
-        "updates": 4,
-    },
+    "whole episodes only": {"whole_every": 1},
+    "feed-forward 128": {"dim_feedforward": 128},
+    "dropout 0.1": {"dropout": 0.1},
+    "learning rate 1e-3": {"recipe": {"learning_rate": 1e-3}},
+    "twice the batch": {"batch": 2},
+    "twice the updates": {"updates": 2},
 }
+"""What is changed of the recipe that agents have."""
+
+ONLY = {"whole episodes only": "streaming"}
+"""Changes of one way to act."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +50,12 @@ class Study:
 
 
 def run(change: str, way: str, layer: str, data: str) -> dict[str, Any]:
-    asked: dict[str, Any] = {"dropout": 0.1, "tokens_per_step": 1, "recipe": {}, "updates": 1} | CHANGES[change]
-    times, old = asked.pop("updates"), RECIPES["bc" if layer == "bc" else way]
-    recipe = replace(old, updates=old.updates * times, batch_size=old.batch_size // times, **asked.pop("recipe"))
+    asked = dict(CHANGES[change])
+    old = CLONING if layer == "bc" else RECIPE
+    updates, batch = old.updates * asked.pop("updates", 1), old.batch_size * asked.pop("batch", 1)
+    recipe = replace(old, updates=updates, batch_size=batch, **asked.pop("recipe", {}))
     if layer == "bc":
-        agent = CloningAgent(dropout=asked["dropout"], recipe=recipe)
+        agent = CloningAgent(recipe=recipe, **asked)
     else:
         arguments: dict[str, Any] = PRESETS["small"] | asked | {"recipe": recipe}
         agent = DecisionAgent(layer, context=20 if way == "windowed" else None, **arguments)
@@ -69,7 +65,9 @@ def run(change: str, way: str, layer: str, data: str) -> dict[str, Any]:
 
 def there_is(change: str, way: str, layer: str, data: str) -> bool:
     """Behaviour cloning has neither a memory nor tokens."""
-    return layer != "bc" or (way == "windowed" and "tokens_per_step" not in CHANGES[change])
+    if layer == "bc":
+        return way == "windowed" and not {"tokens_per_step", "whole_every", "dim_feedforward"} & CHANGES[change].keys()
+    return ONLY.get(change, way) == way
 
 
 def main(study: Study) -> None:

@@ -201,7 +201,7 @@ class Control:
         """What is trained, before it is. `bounds` are those of actions."""
         from aaren.tasks.control import PRESETS, DecisionAgent
         from aaren.tasks.control_baselines import CLONING, CloningAgent
-        from aaren.tasks.control_training import RECIPES
+        from aaren.tasks.control_training import RECIPE
 
         common: dict[str, Any] = {"seed": self.seed, "checkpoint": checkpoint(self.out), "progress": progress}
         common["bounds"] = bounds
@@ -209,7 +209,7 @@ class Control:
             recipe = CLONING if self.updates is None else replace(CLONING, updates=self.updates)
             return CloningAgent(BASELINES[self.layer], recipe=recipe, **common)
         streaming = self.protocol == "streaming"
-        arguments = {"recipe": RECIPES["streaming" if streaming else "windowed"], **PRESETS[self.preset]}
+        arguments = {"recipe": RECIPE, **PRESETS[self.preset]}
         if self.updates is not None:
             arguments["recipe"] = replace(arguments["recipe"], updates=self.updates)
         arguments |= {"tokens_per_step": 3 if self.protocol == "published" else 1}

@@ -81,7 +81,7 @@ class DecisionModel(Policy):
         tokens_per_step: int = 1,
         d_model: int = 64,
         nhead: int = 4,
-        dim_feedforward: int = 128,
+        dim_feedforward: int = 256,
         num_layers: int = 2,
         layer: str | LayerFactory = "aaren",
         dropout: float = 0.1,

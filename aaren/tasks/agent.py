@@ -13,7 +13,7 @@ from aaren.data.trajectories import Trajectory, check_bounds, check_trajectories
 from aaren.export.one_token import Deployment
 from aaren.tasks.acting import ActionStream
 from aaren.tasks.control_deploy import deploy_policy
-from aaren.tasks.control_training import actions_of, network_of, train_decisions
+from aaren.tasks.control_training import Cut, actions_of, network_of, train_decisions
 from aaren.tasks.estimator import NetworkEstimator
 
 AgentType = TypeVar("AgentType", bound="Agent")
@@ -55,15 +55,13 @@ class Agent(NetworkEstimator):
         network = network_of(model)
         numbers = np.concatenate([np.column_stack([one.returns_to_go, one.observations]) for one in train])
         network.scales(*moments(numbers), network.low, network.high)
-        context, chunk = self._lengths()
         checkpoint = None if self.checkpoint is None else Path(self.checkpoint)
         training = train_decisions(
             network,
             train,
             held,
             self._recipe(),
-            context=context,
-            chunk=chunk,
+            cut=self._cut(),
             seed=self.seed,
             checkpoint=checkpoint,
             run="" if checkpoint is None else self._run(array for one in trajectories for array in one),
@@ -78,13 +76,13 @@ class Agent(NetworkEstimator):
     def predict(self, X: Any) -> list[np.ndarray]:
         """The actions (steps, action) that the agent would do in every step of trajectories X, given what was done and
         earned before and the return that each of them earned from there."""
-        return actions_of(self.model_, self._accept(X), self._lengths()[1])
+        return actions_of(self.model_, self._accept(X), self._cut().chunk)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Negative mean squared error of the actions of trajectories X, half of their range being 1."""
         trajectories = self._accept(X)
         low, high = check_bounds(self.bounds, self.action_)
-        predicted = actions_of(self.model_, trajectories, self._lengths()[1])
+        predicted = actions_of(self.model_, trajectories, self._cut().chunk)
         errors = [(a - one.actions) / ((high - low) / 2) for a, one in zip(predicted, trajectories, strict=True)]
         return -float(np.mean(np.concatenate(errors) ** 2))
 
@@ -123,8 +121,8 @@ class Agent(NetworkEstimator):
         return train
 
     @abstractmethod
-    def _lengths(self) -> tuple[int | None, int]:
-        """Steps that an action is computed from, None = all; steps that are read at a time."""
+    def _cut(self) -> Cut:
+        """How trajectories are cut; `chunk` steps are read at a time."""
 
     @abstractmethod
     def _network(self, observation: int, action: int) -> Any:

@@ -7,11 +7,11 @@ from aaren.data.trajectories import Bounds
 from aaren.models.decision import DecisionModel
 from aaren.models.windowed import Windowed
 from aaren.tasks.agent import Agent
-from aaren.tasks.control_training import RECIPES
+from aaren.tasks.control_training import RECIPE, Cut
 from aaren.train import Recipe
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"d_model": 64, "nhead": 4, "dim_feedforward": 128, "num_layers": 2},
+    "small": {"d_model": 64, "nhead": 4, "dim_feedforward": 256, "num_layers": 2},
     "paper": {
         "d_model": 128,
         "nhead": 1,
@@ -37,9 +37,9 @@ class DecisionAgent(Agent):
     """Learns from trajectories which actions earn a wanted return, and acts, with any layer, in one of two ways.
 
     *Windowed*, as published (Chen et al. 2021, with three tokens a step): an action is computed from the latest
-    `context` steps, all anew in each step. *Streaming* (`context=None`): the network is trained on whole episodes,
-    carrying its state from chunk to chunk, and acts with the state it carries, in constant time and memory if the
-    layer's state is constant.
+    `context` steps, all anew in each step. *Streaming* (`context=None`): the network is trained on windows and on whole
+    episodes, carrying its state from chunk to chunk, and acts with the state it carries from the first step on, in
+    constant time and memory if the layer's state is constant.
 
     Args:
         layer: a name in `LAYERS`.
@@ -47,8 +47,11 @@ class DecisionAgent(Agent):
         tokens_per_step: 1, or 3 as published, see `DecisionModel`.
         context: steps that an action is computed from; None = all of the episode.
         chunk: longest stretch of steps that gradients go through if there is no `context`; memory reaches further back.
+        whole_every: without a `context` one update in so many is of whole episodes, or chunks of them; the others are
+            of windows of 20 steps with nothing before them, many at a time, of which the same time teaches more. 1 =
+            all are of whole episodes: for tasks that are about memory.
         bounds: least and greatest action: two numbers, or two lists of a number for each part of an action.
-        recipe: how it is trained; None = `RECIPES` of the way it acts.
+        recipe: how it is trained; None = `RECIPE`.
         validation: share of the trajectories held out, to tell how well actions are known.
         seed: of the weights, the validation part, the batches and the dropout.
         checkpoint: a file in which training is kept at each validation, to go on from if it is interrupted.
@@ -68,12 +71,13 @@ class DecisionAgent(Agent):
         *,
         d_model: int = 64,
         nhead: int = 4,
-        dim_feedforward: int = 128,
+        dim_feedforward: int = 256,
         num_layers: int = 2,
         dropout: float = 0.0,
         tokens_per_step: int = 1,
         context: int | None = 20,
         chunk: int = 1000,
+        whole_every: int = 8,
         bounds: Bounds = (-1.0, 1.0),
         recipe: Recipe | None = None,
         validation: float = 0.1,
@@ -90,6 +94,7 @@ class DecisionAgent(Agent):
         self.tokens_per_step = tokens_per_step
         self.context = context
         self.chunk = chunk
+        self.whole_every = whole_every
         self.bounds = bounds
         self.recipe = recipe
         self.validation = validation
@@ -100,16 +105,16 @@ class DecisionAgent(Agent):
     def _check_arguments(self) -> None:
         super()._check_arguments()
         self._check_layer()
-        least = {"chunk": 2} | ({} if self.context is None else {"context": 2})
+        least = {"chunk": 2, "whole_every": 1} | ({} if self.context is None else {"context": 2})
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
 
-    def _lengths(self) -> tuple[int | None, int]:
-        return self.context, self.chunk
+    def _cut(self) -> Cut:
+        return Cut(self.context, self.chunk, self.whole_every)
 
     def _recipe(self) -> Recipe:
-        return RECIPES["streaming" if self.context is None else "windowed"] if self.recipe is None else self.recipe
+        return RECIPE if self.recipe is None else self.recipe
 
     def _network(self, observation: int, action: int) -> Any:
         sizes = ("d_model", "nhead", "dim_feedforward", "num_layers", "layer", "dropout", "tokens_per_step")

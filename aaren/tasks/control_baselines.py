@@ -8,6 +8,7 @@ import numpy as np
 from aaren.data.trajectories import Bounds, Trajectory
 from aaren.models.clone import Clone
 from aaren.tasks.agent import Agent
+from aaren.tasks.control_training import Cut
 from aaren.train import Recipe
 
 CLONING = Recipe(updates=10_000, batch_size=128, learning_rate=3e-3, warmup=100, validate_every=1000, keep="last")
@@ -63,8 +64,8 @@ class CloningAgent(Agent):
         steps = np.cumsum([len(one.rewards) for one in best])
         return best[: int(np.searchsorted(steps, self.percent / 100 * steps[-1])) + 1]
 
-    def _lengths(self) -> tuple[int | None, int]:
-        return 1, 1000
+    def _cut(self) -> Cut:
+        return Cut(context=1)
 
     def _network(self, observation: int, action: int) -> Any:
         return Clone(observation, action, width=self.width, dropout=self.dropout)

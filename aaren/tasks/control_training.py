@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +14,11 @@ from aaren.models.windowed import Windowed
 from aaren.shapes import unless_empty
 from aaren.train import Fitted, Recipe, fit
 
-RECIPES = {
-    "windowed": Recipe(updates=4000, batch_size=32, learning_rate=3e-3, warmup=100, validate_every=400, keep="last"),
-    "streaming": Recipe(updates=2000, batch_size=1, learning_rate=3e-3, warmup=50, validate_every=200, keep="last"),
-}
+RECIPE = Recipe(updates=6000, batch_size=16, learning_rate=3e-3, warmup=100, validate_every=500, keep="last")
 """How an agent is trained if nothing else is said: for a fixed number of updates, whose last weights are kept."""
+
+WINDOW = 20
+"""Steps in a window where there is no `context`."""
 
 HISTORY = 8
 """Chunks before a piece that are read, without a gradient, for its memory."""
@@ -34,6 +34,14 @@ ROWS = 4
 
 WINDOWS = 128
 """Windows that are read at a time: less than training holds in memory."""
+
+
+class Cut(NamedTuple):
+    """How trajectories are cut for training, see `DecisionAgent`."""
+
+    context: int | None
+    chunk: int = 1000
+    whole_every: int = 1
 
 
 def action_error(model: Any, batch: TrajectoryBatch, chunk: int, half: Tensor) -> Tensor:
@@ -58,43 +66,49 @@ def action_error(model: Any, batch: TrajectoryBatch, chunk: int, half: Tensor) -
 class Drawer:
     """Batches of pieces by number.
 
-    With a `context` a piece is a window: it begins at any step of the trajectories, and ends after so many steps or
-    with its trajectory. Without one it is a whole trajectory, or of a longer one a chunk of it and what came before
-    to read; every step is as likely, and a batch has as many pieces as make up its steps.
+    With a `context` a piece is a window: so many steps or those of them that are inside a trajectory, with nothing
+    before them. Without one that is so in most batches, too, as much is learned from many places at a time; in one
+    batch of `whole_every` a piece is a whole trajectory, or of a longer one a chunk of it and what came before to read,
+    and there are as many pieces as make up the steps of the windows, and at least of a chunk. Every step is as likely.
 
     Args:
         trajectories: what they are cut from.
-        size: windows in a batch; or chunks, of which shorter trajectories are a part.
-        context, chunk: see `DecisionAgent`.
+        size: windows in a batch.
+        cut: how long the pieces are.
         seed: of the places.
     """
 
-    def __init__(self, trajectories: Sequence[Trajectory], size: int, context: int | None, chunk: int, seed: int):
+    def __init__(self, trajectories: Sequence[Trajectory], size: int, cut: Cut, seed: int):
         self.tokens = [step_tokens(one) for one in trajectories]
         self.actions = [one.actions for one in trajectories]
         self.lengths = np.array([len(actions) for actions in self.actions])
-        self.size, self.context, self.chunk, self.seed = size, context, chunk, seed
+        self.size, self.seed = size, seed
+        self.context, self.chunk, self.whole_every = cut
 
     def __call__(self, number: int) -> TrajectoryBatch:
         random = np.random.default_rng((self.seed, number))
-        return collate_pieces(self._chunks(random) if self.context is None else self._windows(random, self.context))
+        if self.context is None and number % self.whole_every == self.whole_every - 1:
+            return collate_pieces(self._chunks(random))
+        return collate_pieces(self._windows(random, self.context or min(WINDOW, self.chunk)))
 
     def _windows(self, random: np.random.Generator, context: int) -> list[Piece]:
-        ends = np.cumsum(self.lengths)
-        steps = random.integers(0, ends[-1], self.size)
-        which = np.searchsorted(ends, steps, side="right")
-        places = steps - (ends - self.lengths)[which]
+        # A window may begin before its trajectory or end after it, so that the first and last steps are as likely.
+        ends = np.cumsum(self.lengths + context - 1)
+        places = random.integers(0, ends[-1], self.size)
+        which = np.searchsorted(ends, places, side="right")
+        last = places - np.concatenate([[0], ends])[which] + 1
+        first, last = np.maximum(last - context, 0), np.minimum(last, self.lengths[which])
         return [
-            Piece(self.tokens[i], self.actions[i], place, place, min(place + context, int(self.lengths[i])))
-            for i, place in zip(which.tolist(), places.tolist(), strict=True)
+            Piece(self.tokens[i], self.actions[i], start, start, end)
+            for i, start, end in zip(which.tolist(), first.tolist(), last.tolist(), strict=True)
         ]
 
     def _chunks(self, random: np.random.Generator) -> list[Piece]:
-        pieces, steps = [], 0
+        pieces, steps, wanted = [], 0, max(self.chunk, self.size * WINDOW)
         long = self.lengths > self.chunk
-        # A chunk of a long one may begin before it or end after it, so that its first and last steps are as likely.
+        # A chunk of a long one may begin before it or end after it, as a window.
         share = np.where(long, (self.lengths + self.chunk - 1) / self.chunk, 1)
-        while steps < self.size * self.chunk and len(pieces) < MOST:
+        while steps < wanted and len(pieces) < MOST:
             which = int(random.choice(len(share), p=share / share.sum()))
             length, first, last = int(self.lengths[which]), 0, int(self.lengths[which])
             if long[which]:
@@ -112,8 +126,7 @@ def train_decisions(
     held: Sequence[Trajectory],
     recipe: Recipe,
     *,
-    context: int | None,
-    chunk: int,
+    cut: Cut,
     seed: int = 0,
     checkpoint: Path | None = None,
     run: str = "",
@@ -121,11 +134,12 @@ def train_decisions(
 ) -> Fitted:
     """Trains a network in place, see `Drawer`."""
     half = (network.high - network.low) / 2
-    batch, draw = (Drawer(some, recipe.batch_size, context, chunk, seed) for some in (train, held))
+    batch = Drawer(train, recipe.batch_size, cut, seed)
+    draw = Drawer(held, recipe.batch_size, cut._replace(whole_every=1), seed)
     fixed = [draw(number) for number in range(VALIDATION)]
 
     def loss(model: nn.Module, batch: TrajectoryBatch) -> Tensor:
-        return action_error(model, batch, chunk, half)
+        return action_error(model, batch, cut.chunk, half)
 
     def validate(model: nn.Module, device: torch.device) -> float:
         return float(np.mean([loss(model, some.to(device)).item() for some in fixed]))

@@ -14,7 +14,7 @@ from aaren.stream import Stream
 from aaren.tasks.control import DecisionAgent
 from aaren.tasks.control_baselines import CloningAgent
 from aaren.tasks.control_evaluation import play, strip
-from aaren.tasks.control_training import Drawer
+from aaren.tasks.control_training import Cut, Drawer
 from aaren.tasks.loading import load_estimator
 from aaren.train import Recipe
 
@@ -179,17 +179,19 @@ def test_a_snapshot_of_something_else_is_refused(tmp_path):
     assert_allclose(stream.act(observations[2], rewards[1]), alone[2], atol=1e-6)
 
 
-def test_every_step_is_as_likely():
+@pytest.mark.parametrize("cut", [Cut(20), Cut(None, 100), Cut(None, 100, whole_every=2)])
+def test_every_step_is_as_likely(cut):
     """Of short and long episodes, and the first and last of one that is longer than a chunk."""
     lengths = [10] * 20 + [100] * 5 + [450]
     some = [Trajectory(np.full((n, 1), number), np.zeros((n, 1)), np.zeros(n)) for number, n in enumerate(lengths)]
-    draw = Drawer([Trajectory(*(part.astype(np.float32) for part in one)) for one in some], 2, None, 100, seed=0)
+    draw = Drawer([Trajectory(*(part.astype(np.float32) for part in one)) for one in some], 10, cut, seed=0)
     seen = np.zeros((len(lengths), max(lengths)))
-    for number in range(4000):
+    for number in range(6000):
         batch = draw(number)
         live = batch.x[~batch.padding_mask]
         np.add.at(seen, (live[:, 2].long().numpy(), live[:, 0].long().numpy()), 1)
-        assert len(live) >= 2 * 100
+        whole = cut.context is None and number % cut.whole_every == cut.whole_every - 1
+        assert len(live) >= 10 * 20 if whole else batch.x.shape[1] <= 20
     places = seen[:20, :10], seen[20:25, :100], seen[25, :20], seen[25, 20:430], seen[25, 430:]
     assert_allclose([place.mean() for place in places], seen.sum() / sum(lengths), rtol=0.1)
 
@@ -259,7 +261,8 @@ def test_long_episodes_are_learned_in_chunks_with_the_memory_of_all_before():
         made.append((observations, 0.9 * sign * observations[:, 1:], np.zeros(12)))
     recipe = Recipe(updates=200, batch_size=16, learning_rate=3e-3, validate_every=200, keep="last")
     common: Any = {"layer": "aaren_decay", "dropout": 0.0, "recipe": recipe, **SMALL}
-    assert DecisionAgent(context=None, chunk=6, **common).fit(made).validation_error_ < 0.02
+    agent = DecisionAgent(context=None, chunk=6, whole_every=1, **common).fit(made)
+    assert agent.validation_error_ < 0.02
     assert DecisionAgent(context=3, **common).fit(made).validation_error_ > 0.05  # two questions are past its window
 
 
