@@ -27,11 +27,14 @@ class Environment:
         return 100 * (value - self.random) / (self.expert - self.random)
 
 
+FOLLOW = {"camera_name": "track"}
+"""For pictures: otherwise the camera stays where the episode began."""
+
 ENVIRONMENTS = {
-    "halfcheetah": Environment("HalfCheetah-v5", -280.178953, 12135.0),
-    "hopper": Environment("Hopper-v5", -20.272305, 3234.3),
-    "walker2d": Environment("Walker2d-v5", 1.629008, 4592.3),
-    "ant": Environment("Ant-v5", -325.6, 3879.7, {"include_cfrc_ext_in_observation": False}),
+    "halfcheetah": Environment("HalfCheetah-v5", -280.178953, 12135.0, FOLLOW),
+    "hopper": Environment("Hopper-v5", -20.272305, 3234.3, FOLLOW),
+    "walker2d": Environment("Walker2d-v5", 1.629008, 4592.3, FOLLOW),
+    "ant": Environment("Ant-v5", -325.6, 3879.7, FOLLOW | {"include_cfrc_ext_in_observation": False}),
 }
 """By the first word of the names of their sets. Random and expert returns as in D4RL's table of them."""
 

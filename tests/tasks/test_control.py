@@ -334,7 +334,9 @@ def test_mujoco_runs(tmp_path, monkeypatch, caplog, capfd):
     for one in play(lambda n: agent.stream(100.0, environments=n), hopper, 2):
         assert 3 < len(one.rewards) <= 1000
         assert one.observations.shape[1] == 11
-    make_environment(ENVIRONMENTS["halfcheetah"]).close()  # whose model MuJoCo finds old-fashioned
+    made = make_environment(ENVIRONMENTS["halfcheetah"])  # whose model MuJoCo finds old-fashioned
+    assert made.unwrapped.model.camera("track").id == made.unwrapped.mujoco_renderer.camera_id  # it does not run away
+    made.close()
     assert not list(tmp_path.iterdir())
     assert not caplog.records
     assert "WARNING" not in "".join(capfd.readouterr())
