@@ -1,9 +1,9 @@
 """Which recipe of an agent knows actions best: the error in trajectories held out, no episode is played.
 
 python benchmarks/recipe_control.py [--jobs 2] [--ways windowed]: each change of the recipe, for several layers and
-sets, and for behaviour cloning (`bc`, whose window is one step). Nothing is selected by what is held out (the last
-weights are kept). Appends to benchmarks/results/recipe_control.jsonl, runs nothing twice, and prints errors divided by
-those without a change (geometric mean over the sets) and the seconds of training.
+sets, and for behaviour cloning (`bc`, whose window is one step). Each run keeps its last weights. Appends to
+benchmarks/results/recipe_control.jsonl, runs nothing twice, and prints errors divided by those without a change
+(geometric mean over the sets) and the seconds of training.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from itertools import product
 from math import exp, log
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from study import complete
@@ -43,8 +43,9 @@ ONLY = {"whole episodes only": "streaming"}
 class Study:
     data: tuple[str, ...] = ("hopper-medium-replay", "halfcheetah-medium", "walker2d-medium-expert")
     layers: tuple[str, ...] = ("aaren", "attention", "gru", "bc")
-    ways: tuple[str, ...] = ("windowed", "streaming")
+    ways: tuple[Literal["windowed", "streaming"], ...] = ("windowed", "streaming")
     changes: tuple[str, ...] = tuple(CHANGES)
+    """besides none"""
     jobs: int = 2
     """runs at a time, each on one thread"""
 
@@ -63,21 +64,22 @@ def run(change: str, way: str, layer: str, data: str) -> dict[str, Any]:
     return {"error": agent.validation_error_, "seconds": agent.training_.seconds}
 
 
-def there_is(change: str, way: str, layer: str, data: str) -> bool:
-    """Behaviour cloning has neither a memory nor tokens."""
+def there_is(change: str, way: str, layer: str) -> bool:
+    """Whether an agent that acts so has what is changed; behaviour cloning has neither a memory nor tokens."""
     if layer == "bc":
         return way == "windowed" and not {"tokens_per_step", "whole_every", "dim_feedforward"} & CHANGES[change].keys()
     return ONLY.get(change, way) == way
 
 
 def main(study: Study) -> None:
-    cells = [cell for cell in product(study.changes, study.ways, study.layers, study.data) if there_is(*cell)]
+    changes = list(dict.fromkeys(["none", *study.changes]))
+    cells = [cell for cell in product(changes, study.ways, study.layers, study.data) if there_is(*cell[:3])]
     at = complete(run, ("change", "way", "layer", "data"), cells, RESULTS, jobs=study.jobs)
     print("| way | change | layer | error / none | seconds |\n| --- | --- | --- | ---: | ---: |")
-    for way, change, layer in product(study.ways, study.changes, study.layers):
-        mine = [at[change, way, layer, data] for data in study.data if there_is(change, way, layer, data)]
-        if not mine:
+    for way, change, layer in product(study.ways, changes, study.layers):
+        if not there_is(change, way, layer):
             continue
+        mine = [at[change, way, layer, data] for data in study.data]
         ratio = exp(mean(log(one["error"] / at["none", way, layer, one["data"]]["error"]) for one in mine))
         print(f"| {way} | {change} | {layer} | {ratio:.3f} | {mean(one['seconds'] for one in mine):.0f} |")
 

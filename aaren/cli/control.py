@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from aaren.cli.classify import Preset
 from aaren.cli.results import check_results, checkpoint, remove_checkpoints
 from aaren.comparison import Comparison, Metric
+from aaren.extras import require
 from aaren.files import check_writable
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class Control:
     """aaren, aaren_decay, aaren_gated, attention, gru, lstm, mingru or minlstm; or without a sequence model bc or
     bc_10, behaviour cloning (from the best tenth), or behaviour, what the data's own policy earned"""
     protocol: Protocol = "windowed"
-    """windowed: from the latest 20 steps, all anew in each; streaming: from the state, trained on whole episodes;
-    published: windowed, with three tokens a step as Decision Transformer has them"""
+    """windowed: from the latest 20 steps, all anew in each; streaming: from the state, trained on windows and
+    on whole episodes; published: windowed, with three tokens a step as Decision Transformer has them"""
     environment: str | None = None
     """of files: the name that gymnasium knows, or halfcheetah, hopper, walker2d or ant as in the known sets; returns of
     others have no normalised score"""
@@ -93,6 +94,8 @@ class Control:
         if self.episodes < 1:
             raise ValueError(f"episodes must be at least 1, got {self.episodes}")
         where = self.where()
+        if self.layer != "behaviour":
+            require("gymnasium", "rl")  # before data is fetched
         trajectories = load_trajectories(self.data)
         agent = None
         if self.layer != "behaviour":  # whatever is wrong with the environment is told before any training

@@ -18,7 +18,9 @@ class Environment:
     expert: float | None = None
     """return of an expert: 100"""
     options: dict[str, Any] = field(default_factory=dict)
-    """arguments of `gymnasium.make`"""
+    """arguments of `gymnasium.make`,"""
+    picture: dict[str, Any] = field(default_factory=dict)
+    """and those for pictures besides"""
 
     def normalise(self, value: float) -> float | None:
         """A return as D4RL's normalised score (Fu et al. 2020), if there is one."""
@@ -28,13 +30,13 @@ class Environment:
 
 
 FOLLOW = {"camera_name": "track"}
-"""For pictures: otherwise the camera stays where the episode began."""
+"""With the body; otherwise the camera stays where the episode began."""
 
 ENVIRONMENTS = {
-    "halfcheetah": Environment("HalfCheetah-v5", -280.178953, 12135.0, FOLLOW),
-    "hopper": Environment("Hopper-v5", -20.272305, 3234.3, FOLLOW),
-    "walker2d": Environment("Walker2d-v5", 1.629008, 4592.3, FOLLOW),
-    "ant": Environment("Ant-v5", -325.6, 3879.7, FOLLOW | {"include_cfrc_ext_in_observation": False}),
+    "halfcheetah": Environment("HalfCheetah-v5", -280.178953, 12135.0, picture=FOLLOW),
+    "hopper": Environment("Hopper-v5", -20.272305, 3234.3, picture=FOLLOW),
+    "walker2d": Environment("Walker2d-v5", 1.629008, 4592.3, picture=FOLLOW),
+    "ant": Environment("Ant-v5", -325.6, 3879.7, {"include_cfrc_ext_in_observation": False}, FOLLOW),
 }
 """By the first word of the names of their sets. Random and expert returns as in D4RL's table of them."""
 
@@ -54,12 +56,7 @@ def make_environment(environment: Environment, **options: Any) -> Any:
         ValueError: there is no such environment.
     """
     gymnasium = require("gymnasium", "rl")
-    try:
-        mujoco = importlib.import_module("mujoco")
-        if mujoco.get_mju_user_warning() is None:
-            mujoco.set_mju_user_warning(_log)
-    except ImportError:
-        pass  # an environment of another kind
+    _hear_mujoco()
     try:
         return gymnasium.make(environment.id, **environment.options, **options)
     except gymnasium.error.DependencyNotInstalled as error:
@@ -69,6 +66,15 @@ def make_environment(environment: Environment, **options: Any) -> Any:
         raise ValueError(f"environment must be one that gymnasium knows, got {environment.id!r}: {error}") from None
 
 
+def _hear_mujoco() -> None:
+    try:
+        mujoco = importlib.import_module("mujoco")
+    except Exception:  # it is not there, or lacks a renderer: Gymnasium says so if the environment needs it
+        return
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(_log)
+
+
 def _log(message: str) -> None:
-    """What is deprecated in a model of Gymnasium's nobody here can mend; what goes wrong in a step is to be seen."""
+    """Deprecations in Gymnasium's models are DEBUG, as no user can mend them; warnings of a step are WARNING."""
     logging.getLogger("mujoco").log(logging.DEBUG if "deprecated" in message else logging.WARNING, message)

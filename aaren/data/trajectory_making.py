@@ -41,13 +41,13 @@ def make_trajectories(
             raise ValueError(f"{name} must be at least 1, got {number}")
     sac, gymnasium = require("stable_baselines3", "rl").SAC, require("gymnasium", "rl")
     world = make_environment(environment)
-    for name in ("observation", "action"):
-        space = getattr(world, f"{name}_space")
-        if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
-            raise ValueError(
-                f"environment must have {name}s that are a row of numbers, got {space} in {environment.id}"
-            )
     try:
+        for name in ("observation", "action"):
+            space = getattr(world, f"{name}_space")
+            if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
+                raise ValueError(
+                    f"environment must have {name}s that are a row of numbers, got {space} in {environment.id}"
+                )
         agent = sac("MlpPolicy", world, buffer_size=training, seed=seed)
         agent.learn(training)
         return _replay(agent, training) if level == "medium-replay" else _rollout(agent, world, steps, seed)

@@ -25,7 +25,7 @@ class Clone(Policy):
     constant_state = True
     compilable = True
 
-    def __init__(self, observation: int, action: int, *, width: int = 256, dropout: float = 0.1):
+    def __init__(self, observation: int, action: int, *, width: int = 256, dropout: float = 0.0):
         super().__init__(observation, action)
         self.d_model = width
         self.hidden = nn.Sequential(

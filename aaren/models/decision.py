@@ -84,7 +84,7 @@ class DecisionModel(Policy):
         dim_feedforward: int = 256,
         num_layers: int = 2,
         layer: str | LayerFactory = "aaren",
-        dropout: float = 0.1,
+        dropout: float = 0.0,
     ):
         super().__init__(observation, action)
         if tokens_per_step not in (1, 3):

@@ -47,11 +47,12 @@ class DecisionAgent(Agent):
         tokens_per_step: 1, or 3 as published, see `DecisionModel`.
         context: steps that an action is computed from; None = all of the episode.
         chunk: longest stretch of steps that gradients go through if there is no `context`; memory reaches further back.
-        whole_every: without a `context` one update in so many is of whole episodes, or chunks of them; the others are
-            of windows of 20 steps with nothing before them, many at a time, of which the same time teaches more. 1 =
-            all are of whole episodes: for tasks that are about memory.
+        whole_every: without a `context` one batch in so many is of whole episodes, or chunks of them; the others are
+            of windows of 20 steps (or a chunk, if it is shorter) with nothing before them, many at a time, of which
+            the same time teaches more. 1 = all are of whole episodes: for tasks that are about memory.
         bounds: least and greatest action: two numbers, or two lists of a number for each part of an action.
-        recipe: how it is trained; None = `RECIPE`.
+        recipe: how it is trained; None = `RECIPE`. Its `batch_size` counts windows; a batch of whole episodes has as
+            many steps as they have, and at least a chunk.
         validation: share of the trajectories held out, to tell how well actions are known.
         seed: of the weights, the validation part, the batches and the dropout.
         checkpoint: a file in which training is kept at each validation, to go on from if it is interrupted.
@@ -107,8 +108,9 @@ class DecisionAgent(Agent):
         self._check_layer()
         least = {"chunk": 2, "whole_every": 1} | ({} if self.context is None else {"context": 2})
         for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value != int(value) or value < bound:
+                raise ValueError(f"{name} must be a whole number of at least {bound}, got {value}")
 
     def _cut(self) -> Cut:
         return Cut(self.context, self.chunk, self.whole_every)

@@ -98,7 +98,7 @@ def strip(
     """
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's way without a display
-    copy = make_environment(environment, render_mode="rgb_array")
+    copy = make_environment(environment, render_mode="rgb_array", **environment.picture)
     try:
         agent = start(1)
         check_spaces(copy, agent.width, agent.parts, agent.low, agent.high)

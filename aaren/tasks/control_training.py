@@ -37,11 +37,11 @@ WINDOWS = 128
 
 
 class Cut(NamedTuple):
-    """How trajectories are cut for training, see `DecisionAgent`."""
+    """The lengths that trajectories are cut into, see `DecisionAgent`."""
 
     context: int | None
     chunk: int = 1000
-    whole_every: int = 1
+    whole_every: int = 8
 
 
 def action_error(model: Any, batch: TrajectoryBatch, chunk: int, half: Tensor) -> Tensor:
@@ -69,7 +69,8 @@ class Drawer:
     With a `context` a piece is a window: so many steps or those of them that are inside a trajectory, with nothing
     before them. Without one that is so in most batches, too, as much is learned from many places at a time; in one
     batch of `whole_every` a piece is a whole trajectory, or of a longer one a chunk of it and what came before to read,
-    and there are as many pieces as make up the steps of the windows, and at least of a chunk. Every step is as likely.
+    and there are as many pieces (`MOST` of them) as make up the steps of the windows, and at least of a chunk. Every
+    step is as likely.
 
     Args:
         trajectories: what they are cut from.
@@ -83,35 +84,35 @@ class Drawer:
         self.actions = [one.actions for one in trajectories]
         self.lengths = np.array([len(actions) for actions in self.actions])
         self.size, self.seed = size, seed
-        self.context, self.chunk, self.whole_every = cut
+        self.chunk, self.window = cut.chunk, cut.context or min(WINDOW, cut.chunk)
+        self.whole_every = cut.whole_every if cut.context is None else 0
+        self.long = self.lengths > cut.chunk
+        # A chunk of a long one may begin before it or end after it, so that its first and last steps are as likely.
+        share = np.where(self.long, (self.lengths + cut.chunk - 1) / cut.chunk, 1)
+        self.share = share / share.sum()
 
     def __call__(self, number: int) -> TrajectoryBatch:
         random = np.random.default_rng((self.seed, number))
-        if self.context is None and number % self.whole_every == self.whole_every - 1:
-            return collate_pieces(self._chunks(random))
-        return collate_pieces(self._windows(random, self.context or min(WINDOW, self.chunk)))
+        whole = self.whole_every and number % self.whole_every == self.whole_every - 1
+        return collate_pieces(self._chunks(random) if whole else self._windows(random))
 
-    def _windows(self, random: np.random.Generator, context: int) -> list[Piece]:
-        # A window may begin before its trajectory or end after it, so that the first and last steps are as likely.
-        ends = np.cumsum(self.lengths + context - 1)
+    def _windows(self, random: np.random.Generator) -> list[Piece]:
+        ends = np.cumsum(self.lengths + self.window - 1)  # as with chunks
         places = random.integers(0, ends[-1], self.size)
         which = np.searchsorted(ends, places, side="right")
         last = places - np.concatenate([[0], ends])[which] + 1
-        first, last = np.maximum(last - context, 0), np.minimum(last, self.lengths[which])
+        first, last = np.maximum(last - self.window, 0), np.minimum(last, self.lengths[which])
         return [
             Piece(self.tokens[i], self.actions[i], start, start, end)
             for i, start, end in zip(which.tolist(), first.tolist(), last.tolist(), strict=True)
         ]
 
     def _chunks(self, random: np.random.Generator) -> list[Piece]:
-        pieces, steps, wanted = [], 0, max(self.chunk, self.size * WINDOW)
-        long = self.lengths > self.chunk
-        # A chunk of a long one may begin before it or end after it, as a window.
-        share = np.where(long, (self.lengths + self.chunk - 1) / self.chunk, 1)
+        pieces, steps, wanted = [], 0, max(self.chunk, self.size * self.window)
         while steps < wanted and len(pieces) < MOST:
-            which = int(random.choice(len(share), p=share / share.sum()))
+            which = int(random.choice(len(self.share), p=self.share))
             length, first, last = int(self.lengths[which]), 0, int(self.lengths[which])
-            if long[which]:
+            if self.long[which]:
                 first = int(random.integers(1 - self.chunk, length))
                 first, last = max(first, 0), min(first + self.chunk, length)
             read = max(0, first - HISTORY * self.chunk)
@@ -134,9 +135,9 @@ def train_decisions(
 ) -> Fitted:
     """Trains a network in place, see `Drawer`."""
     half = (network.high - network.low) / 2
-    batch = Drawer(train, recipe.batch_size, cut, seed)
-    draw = Drawer(held, recipe.batch_size, cut._replace(whole_every=1), seed)
-    fixed = [draw(number) for number in range(VALIDATION)]
+    lessons = Drawer(train, recipe.batch_size, cut, seed)
+    examination = Drawer(held, recipe.batch_size, cut._replace(whole_every=1), seed)
+    fixed = [examination(number) for number in range(VALIDATION)]
 
     def loss(model: nn.Module, batch: TrajectoryBatch) -> Tensor:
         return action_error(model, batch, cut.chunk, half)
@@ -144,7 +145,7 @@ def train_decisions(
     def validate(model: nn.Module, device: torch.device) -> float:
         return float(np.mean([loss(model, some.to(device)).item() for some in fixed]))
 
-    return fit(network, batch, loss, validate, recipe, seed=seed, checkpoint=checkpoint, run=run, progress=progress)
+    return fit(network, lessons, loss, validate, recipe, seed=seed, checkpoint=checkpoint, run=run, progress=progress)
 
 
 @torch.no_grad()

@@ -50,7 +50,13 @@ class NetworkEstimator(BaseEstimator, ABC):
         config, weights = load_model(folder, cls.file_kind)
         self = cls(**cls._arguments({name: tuples(value) for name, value in config["arguments"].items()}))
         model: Any = self._recall(config)
-        model.load_state_dict(weights)
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"folder must hold the weights of such a model, got others in {folder}: {reason}"
+            ) from None
         self.model_ = model.eval()
         return self
 

@@ -64,7 +64,8 @@ def events(layer):
 
 def decisions(layer, tokens_per_step=1):
     model = DecisionModel(3, 2, layer=layer, tokens_per_step=tokens_per_step, **SIZES)
-    torch.nn.init.normal_(model.begin)
+    for weight in (model.begin, model.embed_number.weight):  # they begin at zero
+        torch.nn.init.normal_(weight)
     return Square(model, model.inputs, 2)
 
 

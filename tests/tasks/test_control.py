@@ -191,16 +191,30 @@ def test_every_step_is_as_likely(cut):
         live = batch.x[~batch.padding_mask]
         np.add.at(seen, (live[:, 2].long().numpy(), live[:, 0].long().numpy()), 1)
         whole = cut.context is None and number % cut.whole_every == cut.whole_every - 1
-        assert len(live) >= 10 * 20 if whole else batch.x.shape[1] <= 20
+        if whole:
+            assert len(live) >= 10 * 20
+        else:
+            assert batch.x.shape[0] == 10
+            assert batch.x.shape[1] <= 20
+            assert batch.before.shape[1] == 0
     places = seen[:20, :10], seen[20:25, :100], seen[25, :20], seen[25, 20:430], seen[25, 430:]
     assert_allclose([place.mean() for place in places], seen.sum() / sum(lengths), rtol=0.1)
+
+
+def test_weights_of_another_version_are_refused(tmp_path):
+    agent = fitted("aaren", None)
+    del agent.model_.embed_number
+    agent.save(tmp_path / "old")
+    with pytest.raises(ValueError, match=r"folder must hold the weights of such a model, got others in .*embed_number"):
+        DecisionAgent.load(tmp_path / "old")
 
 
 def test_bad_arguments_are_refused():
     some = toy_world.trajectories(4)
     for arguments, says in (
-        ({"context": 1}, "context must be at least 2"),
-        ({"chunk": 1}, "chunk must be at least 2"),
+        ({"context": 1}, "context must be a whole number of at least 2"),
+        ({"chunk": 1}, "chunk must be a whole number of at least 2"),
+        ({"whole_every": 0}, "whole_every must be a whole number of at least 1"),
         ({"tokens_per_step": 2}, "tokens_per_step must be 1 or 3, got 2"),
         ({"validation": 0.0}, "validation must lie between 0 and 1"),
         ({"bounds": (-0.5, 0.5)}, "actions between -0.5 and 0.5"),
@@ -226,13 +240,22 @@ def test_bad_arguments_are_refused():
         agent.predict([one._replace(actions=np.zeros((len(one.rewards), 3))) for one in some])
 
 
+@pytest.mark.unchecked
+@pytest.mark.parametrize("name", ["context", "chunk", "whole_every"])
+def test_half_a_step_is_refused(name):
+    arguments: Any = SMALL | {name: 2.5}
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least [12], got 2.5"):
+        DecisionAgent(recipe=BRIEF, **arguments).fit(toy_world.trajectories(4))
+
+
 def test_training_goes_on_exactly_where_it_was(tmp_path, monkeypatch):
     some = toy_world.trajectories(6)
     for context in (3, None):
         recipe = Recipe(updates=6, batch_size=2, validate_every=2, keep="last")
-        whole = DecisionAgent(context=context, recipe=recipe, **SMALL).fit(some)
+        common: Any = {"context": context, "chunk": 4, "whole_every": 2, "recipe": recipe, **SMALL}
+        whole = DecisionAgent(**common).fit(some)
         file = tmp_path / f"{context}.safetensors"
-        agent = DecisionAgent(context=context, recipe=recipe, checkpoint=file, **SMALL)
+        agent = DecisionAgent(checkpoint=file, **common)
         real, done = torch.optim.AdamW.step, []
 
         def step(optimiser, *arguments, real=real, done=done):
@@ -334,11 +357,17 @@ def test_mujoco_runs(tmp_path, monkeypatch, caplog, capfd):
     for one in play(lambda n: agent.stream(100.0, environments=n), hopper, 2):
         assert 3 < len(one.rewards) <= 1000
         assert one.observations.shape[1] == 11
-    made = make_environment(ENVIRONMENTS["halfcheetah"])  # whose model MuJoCo finds old-fashioned
+    known = ENVIRONMENTS["halfcheetah"]
+    made = make_environment(known, **known.picture)  # whose model MuJoCo finds old-fashioned
     assert made.unwrapped.model.camera("track").id == made.unwrapped.mujoco_renderer.camera_id  # it does not run away
-    made.close()
     assert not list(tmp_path.iterdir())
     assert not caplog.records
+    mujoco = pytest.importorskip("mujoco")
+    made.unwrapped.data.qpos[0] = np.nan
+    mujoco.mj_step(made.unwrapped.model, made.unwrapped.data)
+    made.close()
+    assert ["QPOS" in record.message for record in caplog.records] == [True]  # what goes wrong in a step is heard
+    assert not list(tmp_path.iterdir())
     assert "WARNING" not in "".join(capfd.readouterr())
 
 
