@@ -189,12 +189,12 @@ def _end(children: Sequence[Any]) -> None:
 def _run_alone(cell: Cell, alone: bool) -> None:
     """A cell's process. It is told by its parent when to stop: a Ctrl-C of the terminal reaches both."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     process.forked = False  # from a process that has only imported: OpenMP had no threads that did not come along
     if not alone:
         torch.set_num_threads(1)
     try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # until here nothing has to be cleared away
         cell.run(progress=alone)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
