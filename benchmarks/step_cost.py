@@ -3,13 +3,15 @@
     python benchmarks/step_cost.py
 
 On one core; decision models of the preset `small` for observations of 17 numbers and actions of 6 (HalfCheetah,
-Walker2d), random ones. Median time of `ActionStream.act` over the ten steps up to each place in ten episodes, and bytes
-of the state then. Layers and protocols take turns. Prints a table and writes `results/step_cost.jsonl`.
+Walker2d), random ones. For one environment, and for many at a time: median time of `ActionStream.act` over the ten
+steps up to each place in some episodes, and bytes of the state then, both divided by the environments. Layers and
+protocols take turns. Prints a table and writes `results/step_cost.jsonl`.
 """
 
 import json
 import time
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -24,7 +26,8 @@ RESULTS = Path(__file__).parent / "results" / "step_cost.jsonl"
 LAYERS = ("aaren", "aaren_decay", "mingru", "gru", "attention")
 PROTOCOLS = {"windowed": 20, "streaming": None}
 PLACES = (10, 100, 1_000)
-EPISODES = 10
+EPISODES = {1: 10, 100: 3}
+"""Environments at a time: episodes in each."""
 
 
 def main() -> None:
@@ -39,33 +42,34 @@ def main() -> None:
         for protocol, context in PROTOCOLS.items()
         for layer in LAYERS
     }
-    seen = random.normal(size=(max(PLACES), 17))
     times, sizes = defaultdict(list), {}
-    for episode in range(EPISODES + 1):  # the first warms up
-        for name, agent in agents.items():
-            stream = agent.stream()
-            for step, observation in enumerate(seen, start=1):
-                start = time.perf_counter()
-                stream.act(observation, 0.0)
-                took = time.perf_counter() - start
-                place = next((place for place in PLACES if place - 10 < step <= place), None)
-                if place is not None and episode:
-                    times[name, place].append(1e6 * took)
-                    sizes[name, place] = stream.nbytes
+    for environments, number in EPISODES.items():
+        seen = random.normal(size=(max(PLACES), environments, 17))
+        for episode in range(number + 1):  # the first warms up
+            for (layer, protocol), agent in agents.items():
+                stream = agent.stream(environments=environments)
+                for step, observations in enumerate(seen, start=1):
+                    start = time.perf_counter()
+                    stream.act(observations, np.zeros(environments))
+                    took = time.perf_counter() - start
+                    place = next((place for place in PLACES if place - 10 < step <= place), None)
+                    if place is not None and episode:
+                        name = environments, layer, protocol, place
+                        times[name].append(1e6 * took / environments)
+                        sizes[name] = stream.nbytes // environments
     records = []
-    for (layer, protocol), place in times:
-        low, middle, high = quantiles(times[(layer, protocol), place], n=4)
-        records.append({
-            "layer": layer, "protocol": protocol, "step": place, "step_us": middle, "step_us_quartiles": [low, high],
-            "state_bytes": sizes[(layer, protocol), place], **environment(),
-        })  # fmt: skip
+    for name, measured in times.items():
+        low, middle, high = quantiles(measured, n=4)
+        record = dict(zip(("environments", "layer", "protocol", "step"), name, strict=True))
+        record |= {"step_us": middle, "step_us_quartiles": [low, high], "state_bytes": sizes[name], **environment()}
+        records.append(record)
     RESULTS.write_text("".join(json.dumps(record) + "\n" for record in records))
     heads = [f"µs at step {place:,}" for place in PLACES] + [f"bytes at {place:,}" for place in PLACES]
-    print(f"| layer | protocol | {' | '.join(heads)} |\n| --- | --- |{' ---: |' * len(heads)}")
-    for layer, protocol in agents:
-        cells = [f"{median(times[(layer, protocol), place]):,.0f}" for place in PLACES]
-        cells += [f"{sizes[(layer, protocol), place]:,}" for place in PLACES]
-        print(f"| {layer} | {protocol} | {' | '.join(cells)} |")
+    print(f"| environments | layer | protocol | {' | '.join(heads)} |\n| ---: | --- | --- |{' ---: |' * len(heads)}")
+    for environments, (layer, protocol) in product(EPISODES, agents):
+        names = [(environments, layer, protocol, place) for place in PLACES]
+        cells = [f"{median(times[name]):,.0f}" for name in names] + [f"{sizes[name]:,}" for name in names]
+        print(f"| {environments} | {layer} | {protocol} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
