@@ -1,5 +1,6 @@
 """Agents that learn from trajectories: acting is predicting, episodes and environments do not mix, wanted returns."""
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -369,6 +370,29 @@ def test_mujoco_runs(tmp_path, monkeypatch, caplog, capfd):
     assert ["QPOS" in record.message for record in caplog.records] == [True]  # what goes wrong in a step is heard
     assert not list(tmp_path.iterdir())
     assert "WARNING" not in "".join(capfd.readouterr())
+
+
+def test_an_environment_of_another_kind_needs_no_mujoco(monkeypatch):
+    real = importlib.import_module
+
+    def broken(name, *package):
+        if name == "mujoco":
+            raise RuntimeError("no such renderer")
+        return real(name, *package)
+
+    monkeypatch.setattr("importlib.import_module", broken)
+    make_environment(TOY).close()
+
+
+def test_a_program_that_hears_mujoco_goes_on_to():
+    mujoco = pytest.importorskip("mujoco")
+    before, heard = mujoco.get_mju_user_warning(), []
+    mujoco.set_mju_user_warning(heard.append)
+    try:
+        make_environment(ENVIRONMENTS["halfcheetah"]).close()
+    finally:
+        mujoco.set_mju_user_warning(before)
+    assert "deprecated" in heard[0]
 
 
 def test_frames_stand_side_by_side(agents):
